@@ -1,0 +1,66 @@
+/* call.h - one operation of one service as a machine: sign, send, classify, retry.
+ *
+ * Standard retry mode (aws-reference 8.1): max_attempts in all, full jitter, the account's retry bucket;
+ * throttling told apart from transient errors by code; Retry-After honoured; clock skew corrected once per call;
+ * redirects are errors; every status >= 400 is an error with AWS's code and request id. Our deviations, on purpose:
+ * LimitExceededException is not retried; a call that is not idempotent is not repeated after an
+ * answer was lost or a 5xx came: it fails with error.ambiguous and its owner reads back. */
+#ifndef CR_CALL_H
+#define CR_CALL_H
+
+#include "account.h"
+#include "identity.h"
+#include "machine.h"
+#include "xml.h"
+
+enum cr_protocol { CR_REST_XML, CR_QUERY, CR_JSON11 };
+
+/* A parameter of REST-XML that does not travel in a body. */
+enum cr_place { CR_IN_PATH, CR_IN_QUERY, CR_IN_HEADER, CR_IN_BODY_TEXT };
+struct cr_param {
+  const char *name;        /* AWS's spelling: "Id", "IfMatch", "Marker" */
+  enum cr_place place;
+  const char *wire;        /* query or header name on the wire; NULL: same as name */
+  bool required;
+};
+
+/* One AWS operation. A new one is a new row in its service's table (acm.c, iam.c, cloudfront.c). */
+struct cr_operation {
+  enum cr_service service;
+  enum cr_protocol protocol;
+  const char *name;                 /* "GetDistributionConfig" */
+  const char *method;               /* REST-XML */
+  const char *path;                 /* REST-XML: "/2020-05-31/distribution/{Id}/config" */
+  const struct cr_param *params;    /* REST-XML; ends with name NULL. Others: checked for `required` only */
+  const char *const *lists;         /* names that are lists even when empty or single (JSON, query), NULL-terminated */
+  bool idempotent;                  /* may be sent again blindly */
+  bool identity;                    /* body carries certificate, chain and key of the identity */
+  bool with_etag;                   /* result gets ETag */
+  bool with_body;                   /* result gets Body: the answer as received (configurations) */
+  const char *wrap;                 /* result becomes { <wrap> = parsed root } e.g. "DistributionConfig"; NULL: root's children */
+  /* Turns XML's texts into lists, numbers and booleans by name. NULL for JSON. */
+  void (*shape)(struct cr_node *root);
+};
+
+const struct cr_operation *cr_operation_find(const char *service, const char *name);  /* NULL: unknown */
+const struct cr_operation *cr_operation_at(size_t index);                             /* NULL past the end */
+
+/* params: a MAP in AWS's spelling, copied; may be NULL. identity: for operations that carry one, else NULL.
+ * view: which part of the answer to keep, static storage, or NULL. deadline_ms: how long the call and its retries
+ * may take in all, 0 for none. NULL and *err (kind INPUT names the parameter) on misuse or lack of memory. */
+struct cr_machine *cr_call_new(struct cr_account *account, const struct cr_operation *operation,
+                               const struct cr_node *params, struct cr_identity *identity,
+                               const struct cr_xml_view *view, int64_t deadline_ms, struct cr_error *err);
+
+/* The inventory's view of ListDistributions. */
+extern const struct cr_xml_view cr_holders_view;
+
+/* What the last attempt was, for traces; false when none since the last asking. Works on calls and steps. */
+bool cr_machine_attempt(struct cr_machine *m, struct cr_attempt *out);
+
+/* An unsigned request of any URL, without retries: metadata endpoints, the simulator's own pages.
+ * params: { url=, method=, headers={ {name,value}.. } or map, body=, timeout=seconds, connect_timeout=, max_body=, no_proxy= };
+ * result { status=, headers={..}, body= }: any status is a result here. */
+struct cr_machine *cr_http_new(const struct cr_node *params, struct cr_error *err);
+
+#endif
