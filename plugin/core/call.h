@@ -16,7 +16,13 @@
 enum cr_protocol { CR_REST_XML, CR_QUERY, CR_JSON11 };
 
 /* A parameter of REST-XML that does not travel in a body. */
-enum cr_place { CR_IN_PATH, CR_IN_QUERY, CR_IN_HEADER, CR_IN_BODY_TEXT };
+enum cr_place {
+  CR_IN_PATH,
+  CR_IN_QUERY,
+  CR_IN_HEADER,
+  CR_IN_BODY_TEXT,
+  CR_NOT_SENT              /* a known name, but `prepare` makes something else of it */
+};
 struct cr_param {
   const char *name;        /* AWS's spelling: "Id", "IfMatch", "Marker" */
   enum cr_place place;
@@ -38,8 +44,12 @@ struct cr_operation {
   bool with_etag;                   /* result gets ETag */
   bool with_body;                   /* result gets Body: the answer as received (configurations) */
   const char *wrap;                 /* result becomes { <wrap> = parsed root } e.g. "DistributionConfig"; NULL: root's children */
-  /* Turns XML's texts into lists, numbers and booleans by name. NULL for JSON. */
+  /* Turns XML's texts into lists, numbers and booleans by name. NULL for JSON.
+   * Called once on the parsed root, before anything is wrapped or unwrapped; changes nodes in place. */
   void (*shape)(struct cr_node *root);
+  /* Completes the call's own copy of the parameters (a MAP) before they are checked and encoded: defaults, bodies
+   * made from several parameters. NULL: nothing to do. 0, or -1 with *err. */
+  int (*prepare)(struct cr_tree *tree, struct cr_node *params, struct cr_error *err);
 };
 
 const struct cr_operation *cr_operation_find(const char *service, const char *name);  /* NULL: unknown */

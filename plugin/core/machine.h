@@ -81,6 +81,7 @@ struct cr_want {
 };
 
 struct cr_machine;
+struct cr_attempt;
 
 struct cr_machine_class {
   const char *name;
@@ -88,6 +89,8 @@ struct cr_machine_class {
   void (*answered)(struct cr_machine *m, const struct cr_moment *now, struct cr_answer *answer);
   void (*decoded)(struct cr_machine *m, const struct cr_error *failure);
   void (*destroy)(struct cr_machine *m);   /* wipes and frees m itself */
+  /* What cr_machine_attempt asks (call.h): the next attempt not yet told. NULL: the machine makes none. */
+  bool (*attempt)(struct cr_machine *m, struct cr_attempt *out);
 };
 
 /* Every machine begins with this. */
