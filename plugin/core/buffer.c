@@ -96,6 +96,23 @@ static void discard(char *old, size_t old_cap)
   }
 }
 
+int cr_buf_reserve(struct cr_buf *buf, size_t more)
+{
+  char *old;
+  size_t old_cap;
+  int rc = reserve(buf, more, &old, &old_cap);
+  discard(old, old_cap);
+  return rc;
+}
+
+void cr_buf_cut(struct cr_buf *buf, size_t len)
+{
+  if(len < buf->len) {
+    cr_wipe(buf->data + len, buf->len - len);
+    buf->len = len;
+  }
+}
+
 int cr_buf_add(struct cr_buf *buf, const void *data, size_t len)
 {
   char *old;

@@ -16,10 +16,14 @@ struct cr_header {
 };
 
 /* The signing keys of the last few (secret, day, region, service); one per client, never shared between threads.
- * Holds a digest of the secret to compare, never the secret. Wiped by cr_signing_keys_free. */
+ * A key is as good as the secret for its day, and comparing must not cost a hash: a copy of the secret is kept
+ * beside it, in C memory only, and wiped when it is pushed out, by _forget and by _free.
+ * Also keeps the digest objects and scratch memory that make signing cheap: pass one wherever more than one
+ * request is signed. */
 struct cr_signing_keys;
 struct cr_signing_keys *cr_signing_keys_new(void);
-void cr_signing_keys_free(struct cr_signing_keys *keys);
+void cr_signing_keys_forget(struct cr_signing_keys *keys);  /* NULL allowed */
+void cr_signing_keys_free(struct cr_signing_keys *keys);    /* NULL allowed */
 
 struct cr_sign_request {
   const char *method;

@@ -1,0 +1,141 @@
+/* uri.c - percent-encoding and URLs. Pure; what a parsed URL points to belongs to the caller's text. */
+#include "uri.h"
+
+#include <string.h>
+
+/* RFC 3986 unreserved characters, and nothing a locale could change. */
+static bool is_unreserved(unsigned char c)
+{
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+         c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+int cr_uri_encode(struct cr_buf *out, const char *text, size_t len, bool keep_slash)
+{
+  static const char hex[] = "0123456789ABCDEF";
+  size_t i = 0;
+
+  while(i < len) {
+    size_t run = i;
+    while(run < len && (is_unreserved((unsigned char)text[run]) || (keep_slash && text[run] == '/'))) {
+      run++;
+    }
+    cr_buf_add(out, text + i, run - i);
+    for(i = run; i < len && !is_unreserved((unsigned char)text[i]) && !(keep_slash && text[i] == '/'); i++) {
+      char escape[3];
+      escape[0] = '%';
+      escape[1] = hex[(unsigned char)text[i] >> 4];
+      escape[2] = hex[(unsigned char)text[i] & 15];
+      cr_buf_add(out, escape, sizeof escape);
+    }
+  }
+  return out->state == CR_BUF_FINE ? 0 : -1;
+}
+
+int cr_uri_encode_form(struct cr_buf *out, const char *text, size_t len)
+{
+  return cr_uri_encode(out, text, len, false);
+}
+
+static int refuse(const char *text, const char *why, struct cr_error *err)
+{
+  /* A URL with user info in it holds a password: it is not repeated. */
+  if(strchr(text, '@')) {
+    return cr_fail(err, CR_KIND_INPUT, "InvalidUrl", "the URL %s", why);
+  }
+  return cr_fail(err, CR_KIND_INPUT, "InvalidUrl", "the URL \"%.200s\" %s", text, why);
+}
+
+static bool is_host_char(char c, bool literal)
+{
+  if((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == '.') {
+    return true;
+  }
+  if(literal) {
+    return c == ':';
+  }
+  return (c >= 'g' && c <= 'z') || (c >= 'G' && c <= 'Z') || c == '-' || c == '_';
+}
+
+/* "host[:port]" between begin and end. */
+static int parse_authority(const char *text, const char *begin, const char *end, struct cr_url *url,
+                           struct cr_error *err)
+{
+  const char *at = begin;
+  bool literal = begin < end && *begin == '[';
+
+  if(memchr(begin, '@', (size_t)(end - begin))) {
+    return refuse(text, "must not contain a user name or password", err);
+  }
+  if(literal) {
+    at++;
+  }
+  while(at < end && is_host_char(*at, literal)) {
+    at++;
+  }
+  if(literal) {
+    if(at == end || *at != ']' || at == begin + 1) {
+      return refuse(text, "has a malformed IPv6 address", err);
+    }
+    at++;
+  }
+  url->host = begin;
+  url->host_len = (size_t)(at - begin);
+  if(url->host_len == 0) {
+    return refuse(text, "has no host name", err);
+  }
+  if(at < end && *at == ':') {
+    for(at++; at < end && *at >= '0' && *at <= '9' && url->port <= 65535; at++) {
+      url->port = url->port * 10 + (*at - '0');
+    }
+    if(url->port > 65535 || (url->port == 0 && at[-1] != ':')) {
+      return refuse(text, "has a port out of range (1 to 65535)", err);
+    }
+  }
+  return at == end ? 0 : refuse(text, "has a character no host name or port contains", err);
+}
+
+int cr_url_parse(const char *text, struct cr_url *url, struct cr_error *err)
+{
+  const char *at, *end, *authority_end, *path_end;
+
+  memset(url, 0, sizeof *url);
+  for(at = text; *at; at++) {
+    if((unsigned char)*at < 0x20 || *at == 0x7F) {
+      return refuse(text, "contains a control character", err);
+    }
+  }
+  url->scheme = text;
+  if(strncasecmp(text, "https://", 8) == 0) {
+    url->scheme_len = 5;
+    url->https = true;
+  } else if(strncasecmp(text, "http://", 7) == 0) {
+    url->scheme_len = 4;
+  } else {
+    return refuse(text, "must begin with https:// or http://", err);
+  }
+  at = text + url->scheme_len + 3;
+  end = at + strcspn(at, "#");
+  authority_end = at + strcspn(at, "/?#");
+  if(parse_authority(text, at, authority_end, url, err) < 0) {
+    return -1;
+  }
+  url->path = authority_end;
+  path_end = authority_end + strcspn(authority_end, "?#");
+  url->path_len = (size_t)(path_end - authority_end);
+  url->query = path_end < end ? path_end + 1 : end;
+  url->query_len = (size_t)(end - url->query);
+  return 0;
+}
+
+int cr_url_host(const struct cr_url *url, struct cr_buf *out)
+{
+  for(size_t i = 0; i < url->host_len; i++) {
+    char c = url->host[i];
+    cr_buf_addc(out, c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c);
+  }
+  if(url->port && url->port != (url->https ? 443 : 80)) {
+    cr_buf_addf(out, ":%d", url->port);
+  }
+  return out->state == CR_BUF_FINE ? 0 : -1;
+}
