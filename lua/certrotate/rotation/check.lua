@@ -1,0 +1,317 @@
+--- Everything that can be known before the first change: what AWS would refuse, and what a person would
+--- want to know. Reads; never writes. `evaluate` is pure, so every rule is tested without a network.
+local core = require("certrotate.core")
+local errors = require("certrotate.errors")
+local fmt = require("certrotate.fmt")
+local inventory_module = require("certrotate.rotation.inventory")
+
+local M = {}
+
+-- CloudFront's quota of certificates served with dedicated IP addresses, per account (aws-reference 5.2).
+M.DEDICATED_IP_QUOTA = 2
+
+---@class certrotate.CheckOptions
+---@field with certrotate.Identity
+---@field replace? string                    reference of the certificate to be replaced
+---@field store? "acm"|"iam"                 default: where the old one is, else acm
+---@field only? string[]                     ids of the holders to change; default: all
+---@field trust? string                      PEM file with more roots
+---@field dedicated_ip_quota? integer        default 2
+---@field inventory? certrotate.Inventory
+
+---@class certrotate.CheckResult
+---@field findings certrotate.Finding[]
+---@field refused boolean
+---@field nothing_to_do? string              why there is nothing to do
+---@field inventory? certrotate.Inventory
+---@field holders certrotate.Holder[]        what would be changed
+---@field left_out { Id: string, reason: string }[]
+---@field store "acm"|"iam"
+---@field old? certrotate.StoredCertificate
+---@field to? string                         reference of the new certificate where it is already stored
+
+local function is_acm(reference) return reference:match("^arn:[%w-]+:acm:") ~= nil end
+
+local function finding(list, level, code, format, ...)
+  list[#list + 1] = { level = level, code = code, message = format:format(...) }
+end
+
+--- Up to `most` items as text, then how many more.
+local function some(list, most)
+  local shown = {}
+  for i = 1, math.min(#list, most) do shown[i] = list[i] end
+  local line = table.concat(shown, ", ")
+  if #list > most then line = line .. (" and %d more"):format(#list - most) end
+  return line
+end
+
+local function check_reference(facts, out)
+  local reference = facts.replace
+  if is_acm(reference) then
+    local region = reference:match("^arn:[%w-]+:acm:([%w-]+):")
+    if region ~= "us-east-1" then
+      finding(out, "refuse", "WrongRegion",
+        "%s is in %s; CloudFront takes ACM certificates of us-east-1 only", reference, tostring(region))
+    end
+  end
+  local old = facts.old
+  if not old then
+    finding(out, "refuse", "UnknownReference",
+      "no certificate %s in this account; `certrotate inventory` lists what there is", reference)
+    return
+  end
+  if old.type and old.type ~= "IMPORTED" then
+    finding(out, "refuse", "NotImported",
+      "%s is %s: AWS renews it by itself; only certificates you imported are rotated", reference, old.type)
+  end
+  if old.managed_by then
+    finding(out, "refuse", "ManagedByCloudFront",
+      "%s was requested and is renewed by CloudFront itself; leave it alone", reference)
+  end
+end
+
+local function check_aliases(facts, out)
+  local names = facts.names
+  for _, holder in ipairs(facts.holders) do
+    local missing = {}
+    for _, alias in ipairs(holder.Aliases) do
+      if not core.covers(names, alias) then missing[#missing + 1] = alias end
+    end
+    if #missing > 0 then
+      finding(out, "refuse", "AliasNotCovered", "the new certificate does not cover %s of %s; order one that names %s",
+        some(missing, 3), holder.Id, #missing == 1 and "it" or "them")
+    end
+  end
+end
+
+local function check_holders(facts, out)
+  local versions, list, in_progress = {}, {}, {}
+  for _, holder in ipairs(facts.holders) do
+    if holder.HttpVersion ~= "" and not versions[holder.HttpVersion] then
+      versions[holder.HttpVersion] = holder.Id
+      list[#list + 1] = ("%s (%s)"):format(holder.HttpVersion, holder.Id)
+    end
+    if holder.Status ~= "Deployed" then in_progress[#in_progress + 1] = holder.Id end
+    if facts.store == "iam" and holder.ConnectionMode == "tenant-only" then
+      finding(out, "refuse", "IamOnMultiTenant",
+        "%s is multi-tenant and takes ACM certificates only; use --store acm", holder.Id)
+    end
+    if facts.continuous_deployment[holder.Id] then
+      finding(out, "refuse", "ContinuousDeployment",
+        "%s has continuous-deployment policy %s, under which CloudFront refuses certificate changes; detach it first, "
+        .. "or leave the distribution out with --only", holder.Id, facts.continuous_deployment[holder.Id])
+    end
+  end
+  if #list > 1 then
+    table.sort(list)
+    finding(out, "refuse", "HttpVersionsDiffer",
+      "distributions that share a certificate must use one HttpVersion, these differ: %s", some(list, 4))
+  end
+  if #in_progress > 0 then
+    finding(out, "warn", "InProgress", "%d of the distributions are being deployed right now (%s); each is waited for",
+      #in_progress, some(in_progress, 4))
+  end
+end
+
+local function check_quota(facts, out)
+  local uses_dedicated = 0
+  for _, holder in ipairs(facts.holders) do
+    if holder:dedicated_ip() then uses_dedicated = uses_dedicated + 1 end
+  end
+  if uses_dedicated > 0 then
+    local by_reference, count = facts.inventory:dedicated_ip_certificates()
+    local needed = count + ((facts.to and by_reference[facts.to]) and 0 or 1)
+    if needed > facts.dedicated_ip_quota then
+      finding(out, "refuse", "DedicatedIpQuota",
+        "during the rotation %d certificates would be used with dedicated IP addresses, the quota is %d; "
+        .. "ask for more (Service Quotas, cloudfront L-DA9DCC93), then pass --dedicated-ip-quota %d",
+        needed, facts.dedicated_ip_quota, needed)
+    end
+  end
+  local summary = facts.iam_summary
+  if facts.store == "iam" and not facts.to and summary then
+    local used, quota = tonumber(summary.ServerCertificates), tonumber(summary.ServerCertificatesQuota)
+    if used and quota and used >= quota then
+      finding(out, "refuse", "IamQuota",
+        "the IAM store is full (%d of %d server certificates); delete one or raise quota iam L-BF35879D",
+        used, quota)
+    end
+  end
+end
+
+--- The rules, on facts gathered before.
+---@param facts table  replace?, old?, to?, store, names, identity_findings, holders, inventory, continuous_deployment,
+---                    dedicated_ip_quota, iam_summary?, clock_offset?, unknown_only?
+---@return certrotate.Finding[]
+function M.evaluate(facts)
+  local out = {}
+  for _, one in ipairs(facts.identity_findings) do out[#out + 1] = one end
+  if facts.replace then check_reference(facts, out) end
+  for _, id in ipairs(facts.unknown_only or {}) do
+    finding(out, "refuse", "UnknownHolder", "%s does not use %s; `certrotate inventory` shows who does", id,
+      tostring(facts.replace))
+  end
+  if facts.store == "acm" and facts.partition == "aws-cn" then
+    finding(out, "refuse", "StoreInChina", "CloudFront in China takes certificates of the IAM store only; use --store iam")
+  end
+  check_aliases(facts, out)
+  check_holders(facts, out)
+  check_quota(facts, out)
+  if facts.clock_offset and math.abs(facts.clock_offset) >= 300 then
+    finding(out, "warn", "WrongClock", "this machine's clock is %s %s; AWS's time is used, better set it right",
+      fmt.duration(math.abs(facts.clock_offset)), facts.clock_offset > 0 and "behind" or "ahead")
+  end
+  return out
+end
+
+-- The summary of a distribution does not say whether a continuous-deployment policy is attached.
+local function continuous_deployment(aws, holders)
+  local found, failure = {}, nil
+  aws.loop:each(holders, 8, function(holder)
+    if failure then return true end
+    local got, err = aws.cloudfront:get_distribution_config({ Id = holder.Id })
+    if not got then
+      failure = failure or err
+      return nil, err
+    end
+    local policy = got.DistributionConfig and got.DistributionConfig.ContinuousDeploymentPolicyId
+    if type(policy) == "string" and policy ~= "" then found[holder.Id] = policy end
+    return true
+  end)
+  if failure then return nil, failure end
+  return found
+end
+
+-- The old certificate as its store has it. A store that cannot be read is an error: rule 2, unknown means no.
+local function old_certificate(aws, inventory, reference)
+  local old = inventory:certificate(reference)
+  if not old then
+    -- A listing may lag or leave kinds out; ACM can be asked directly.
+    if not is_acm(reference) then
+      for _, err in ipairs(inventory.errors) do return nil, err end
+      return nil
+    end
+    old = { reference = reference, store = "acm", arn = reference, names = {}, name = "" }
+  end
+  if old.store == "acm" then
+    local got, err = aws.acm:describe_certificate({ CertificateArn = reference })
+    if not got then
+      if err.code == "ResourceNotFoundException" or err.code == "InvalidArnException"
+        or err.code == "ValidationException" then
+        return nil
+      end
+      return nil, err
+    end
+    local detail = got.Certificate or {}
+    old.type, old.managed_by, old.in_use_by = detail.Type, detail.ManagedBy, detail.InUseBy
+    old.serial, old.not_after = detail.Serial, detail.NotAfter or old.not_after
+  end
+  local pem, err
+  if old.store == "acm" then
+    pem, err = aws.acm:get_certificate({ CertificateArn = reference })
+    pem = pem and pem.Certificate
+  else
+    pem, err = aws.iam:get_server_certificate({ ServerCertificateName = old.name })
+    pem = pem and pem.ServerCertificate and pem.ServerCertificate.CertificateBody
+  end
+  if pem then
+    local info = core.certificate(pem)
+    if info then old.fingerprint = info.fingerprint end
+  elseif old.type == nil or old.type == "IMPORTED" then
+    return nil, err
+  end
+  return old
+end
+
+local function choose_holders(facts, only)
+  local all = facts.replace and facts.inventory:holders_of(facts.replace) or {}
+  if not only then
+    facts.holders, facts.left_out = all, {}
+    return
+  end
+  local wanted, chosen, left_out, unknown = {}, {}, {}, {}
+  for _, id in ipairs(only) do wanted[id] = true end
+  for _, holder in ipairs(all) do
+    if wanted[holder.Id] then
+      chosen[#chosen + 1] = holder
+      wanted[holder.Id] = nil
+    else
+      left_out[#left_out + 1] = { Id = holder.Id, reason = "not named by --only" }
+    end
+  end
+  for id in pairs(wanted) do
+    -- Changed by an earlier, interrupted run: not unknown, just done.
+    local holder = facts.inventory:holder(id)
+    if not (holder and facts.to and holder.reference == facts.to) then unknown[#unknown + 1] = id end
+  end
+  table.sort(unknown)
+  facts.holders, facts.left_out, facts.unknown_only = chosen, left_out, unknown
+end
+
+--- Gathers the facts and applies the rules. Failing to gather one is an error, not a finding.
+---@param aws certrotate.Session
+---@param options certrotate.CheckOptions
+---@return certrotate.CheckResult?
+---@return certrotate.Error?
+function M.run(aws, options)
+  local identity = options.with
+  if not identity then error("check: `with` must be an identity", 2) end
+  local inventory, err = options.inventory, nil
+  if not inventory then
+    inventory, err = inventory_module.build(aws)
+    if not inventory then return nil, err end
+  end
+  local leaf = identity:leaf()
+  local facts = {
+    replace = options.replace, inventory = inventory, names = leaf.names, partition = aws.partition,
+    dedicated_ip_quota = options.dedicated_ip_quota or M.DEDICATED_IP_QUOTA,
+  }
+  if facts.replace then
+    facts.old, err = old_certificate(aws, inventory, facts.replace)
+    if not facts.old and err then return nil, err end
+  end
+  facts.store = options.store or facts.old and facts.old.store or "acm"
+  facts.clock_offset = aws:clock_offset()
+  local now = math.floor(aws.loop:now() + facts.clock_offset)
+  facts.identity_findings, err = identity:check({ store = facts.store, now = now, trust = options.trust })
+  if not facts.identity_findings then return nil, err end
+  choose_holders(facts, options.only)
+  facts.continuous_deployment, err = continuous_deployment(aws, facts.holders)
+  if not facts.continuous_deployment then return nil, err end
+  if facts.store == "iam" then
+    local summary, why = aws.iam:get_account_summary()
+    if not summary and why.code ~= "AccessDenied" then return nil, why end
+    facts.iam_summary = summary and summary.SummaryMap
+  end
+  local findings = M.evaluate(facts)
+  local result = {
+    findings = findings, refused = false, inventory = inventory, holders = facts.holders, left_out = facts.left_out,
+    store = facts.store, old = facts.old, identity = leaf,
+  }
+  for _, one in ipairs(findings) do
+    if one.level == "refuse" then result.refused = true end
+  end
+  if facts.old and facts.old.fingerprint == leaf.fingerprint then
+    result.nothing_to_do = ("%s already is this certificate"):format(facts.replace)
+  elseif facts.replace and facts.old and #facts.holders == 0 then
+    result.nothing_to_do = ("no distribution uses %s"):format(facts.replace)
+  end
+  return result
+end
+
+--- The refusals as one error whose message is its first line and how many more there are.
+---@param findings certrotate.Finding[]
+---@return certrotate.Error
+function M.refusal(findings)
+  local refusals = {}
+  for _, one in ipairs(findings) do
+    if one.level == "refuse" then refusals[#refusals + 1] = one end
+  end
+  local first = refusals[1]
+  local more = #refusals > 1 and (" (and %d more; `certrotate check` lists them)"):format(#refusals - 1) or ""
+  local err = errors.new({ kind = "policy", code = first.code, message = first.message .. more })
+  err.findings = findings
+  return err
+end
+
+return M

@@ -1,0 +1,334 @@
+--- What will be done, why, in which order, and what it will cost: pure data, computed from an inventory, an
+-- identity, a policy and a clock, saved as JSON with a hash so that what was reviewed is what is carried out.
+local core = require("certrotate.core")
+local errors = require("certrotate.errors")
+local json = require("certrotate.json")
+local cost = require("certrotate.rotation.cost")
+local policy_module = require("certrotate.rotation.policy")
+local check = require("certrotate.rotation.check")
+
+local M = {}
+
+M.VERSION = 1
+-- What a deployment takes where nothing better is known, and the three calls of one change.
+M.DEPLOY_SECONDS = 300
+M.CALL_SECONDS = 1.5
+
+---@class certrotate.PlanHolder
+---@field Id string
+---@field DomainName string
+---@field Aliases string[]
+---@field SSLSupportMethod string
+---@field Enabled boolean
+---@field Staging boolean
+---@field charged boolean
+
+---@class certrotate.Prediction
+---@field seconds number              from the first change to the last Deployed
+---@field overlap_seconds number      both certificates on charged dedicated-IP holders
+---@field charge number               USD
+---@field minimum_charge number       USD, if all charged holders could be changed at once
+---@field one_at_a_time { seconds: number, overlap_seconds: number, charge: number }
+---@field deploy_seconds number       assumed
+---@field call_seconds number         assumed
+
+---@class certrotate.Plan
+---@field version integer
+---@field created number
+---@field endpoint string             where CloudFront was talked to
+---@field from string
+---@field store "acm"|"iam"
+---@field method "swap"
+---@field identity { fingerprint: string, names: string[], not_before: number, not_after: number, key_type: string, subject: string }
+---@field files { certificate?: string, private_key?: string, chain?: string }   absolute paths, to load the identity again
+---@field policy { name: string, options: table }
+---@field waves { name: string, parallel: integer, soak: number, settle: string, reason: string, holders: certrotate.PlanHolder[] }[]
+---@field left_out { Id: string, reason: string }[]
+---@field findings certrotate.Finding[]   warnings a reviewer should see
+---@field settings { name?: string, path?: string, verify: boolean, poll?: number, keep?: number }
+---@field prediction certrotate.Prediction
+---@field hash string                 SHA-256 of everything above
+local Plan = {}
+Plan.__index = Plan
+Plan.__name = "certrotate.Plan"
+
+-- Session and identity of plans made in this process, kept beside them: a plan itself is pure data.
+local attached = setmetatable({}, { __mode = "k" })
+
+function Plan:__tostring()
+  return require("certrotate.report.plan").text(self)
+end
+
+local function plan_holder(holder)
+  return {
+    Id = holder.Id, DomainName = holder.DomainName, Aliases = json.array(holder.Aliases),
+    SSLSupportMethod = holder.SSLSupportMethod, Enabled = holder.Enabled, Staging = holder.Staging,
+    charged = policy_module.charged(holder),
+  }
+end
+
+--- How long the waves take and what they cost, under stated assumptions. Pure.
+---@param waves certrotate.Wave[]
+---@param context { now: number, deploy_seconds: number, call_seconds: number, cost?: certrotate.CostOptions }
+---@return certrotate.Prediction
+function M.predict(waves, context)
+  local deploy, call = context.deploy_seconds, context.call_seconds
+  local at, first_charged, last_charged = 0, nil, nil
+  local holders, charged = 0, 0
+  for _, wave in ipairs(waves) do
+    local position = 0
+    local changing = math.ceil(#wave.holders / wave.parallel) * call
+    for _, holder in ipairs(wave.holders) do
+      position = position + 1
+      holders = holders + 1
+      if policy_module.charged(holder) then
+        charged = charged + 1
+        local done = at + math.ceil(position / wave.parallel) * call
+        first_charged = first_charged or done
+        last_charged = math.max(last_charged or 0, done + deploy)
+      end
+    end
+    at = at + changing + deploy + wave.soak
+  end
+  local function charge(seconds)
+    return seconds > 0 and cost.charge(context.now, context.now + seconds, context.cost) or 0
+  end
+  local overlap = first_charged and last_charged - first_charged or 0
+  local single = charged > 0 and (charged - 1) * (call + deploy) + deploy or 0
+  local least = charged > 0 and deploy or 0
+  return {
+    seconds = at, overlap_seconds = overlap, charge = charge(overlap), minimum_charge = charge(least),
+    one_at_a_time = { seconds = holders * (call + deploy), overlap_seconds = single, charge = charge(single) },
+    deploy_seconds = deploy, call_seconds = call,
+  }
+end
+
+local function hash_of(plan)
+  local bare = {}
+  for key, value in pairs(plan) do
+    if key ~= "hash" then bare[key] = value end
+  end
+  return core.sha256(json.encode(bare))
+end
+
+--- A plan from facts; no I/O, no clock.
+---@param facts table  from, store, holders, left_out, findings, identity (CertificateInfo), files, policy, now, endpoint,
+---                    deploy_seconds?, call_seconds?, expected?, cost?, settings?
+---@return certrotate.Plan?
+---@return certrotate.Error?
+function M.compute(facts)
+  local context = {
+    from = facts.from, now = facts.now, deploy_seconds = facts.deploy_seconds or M.DEPLOY_SECONDS,
+    call_seconds = facts.call_seconds or M.CALL_SECONDS, expected = facts.expected, cost = facts.cost,
+  }
+  local waves, problem = policy_module.waves(facts.policy, facts.holders, context)
+  if not waves then
+    return nil, errors.new({ kind = "policy", code = "BadPolicy", message = problem })
+  end
+  local plain = {}
+  for i, wave in ipairs(waves) do
+    local holders = {}
+    for j, holder in ipairs(wave.holders) do holders[j] = plan_holder(holder) end
+    plain[i] = { name = wave.name, parallel = wave.parallel, soak = wave.soak, settle = wave.settle,
+                 reason = wave.reason, holders = json.array(holders) }
+  end
+  local warnings = {}
+  for _, one in ipairs(facts.findings or {}) do
+    if one.level ~= "refuse" then warnings[#warnings + 1] = one end
+  end
+  local leaf = facts.identity
+  local options = {}
+  for key, value in pairs(facts.policy.options or {}) do
+    if type(value) ~= "function" then options[key] = value end
+  end
+  local plan = {
+    version = M.VERSION, created = math.floor(facts.now), endpoint = facts.endpoint or "", from = facts.from,
+    store = facts.store, method = "swap",
+    identity = { fingerprint = leaf.fingerprint, names = json.array(leaf.names), not_before = leaf.not_before,
+                 not_after = leaf.not_after, key_type = leaf.key_type, subject = leaf.subject },
+    files = facts.files or {}, policy = { name = facts.policy.name, options = options }, waves = json.array(plain),
+    left_out = json.array(facts.left_out or {}), findings = json.array(warnings), settings = facts.settings or {},
+    prediction = M.predict(waves, context),
+  }
+  plan.hash = hash_of(plan)
+  return setmetatable(plan, Plan)
+end
+
+---@class certrotate.PlanOptions: certrotate.CheckOptions
+---@field policy? string|function|certrotate.Policy
+---@field policy_options? table
+---@field files? { certificate?: string, private_key?: string, chain?: string }  to load the identity again on resume
+---@field deploy_seconds? number
+---@field cost? certrotate.CostOptions
+---@field name? string             of the new certificate (IAM name, tag)
+---@field path? string             IAM path, default /cloudfront/certrotate/
+---@field verify? boolean          look at the served certificate after each wave (default true)
+---@field poll? number             seconds between looks at a deployment
+
+--- Checks, then plans. Changes nothing.
+---@param aws certrotate.Session
+---@param options certrotate.PlanOptions
+---@return certrotate.Plan?
+---@return certrotate.Error?  kind "policy" with `findings` when a rule refuses; code "NothingToDo" when nothing is left to do
+function M.make(aws, options)
+  if type(options.replace) ~= "string" or options.replace == "" then
+    error("plan: `replace` must be the reference of the certificate to replace", 2)
+  end
+  local policy = policy_module.resolve(options.policy, options.policy_options)
+  local result, err = check.run(aws, options)
+  if not result then return nil, err end
+  if result.nothing_to_do then
+    return nil, errors.new({ kind = "policy", code = "NothingToDo", message = result.nothing_to_do })
+  end
+  if result.refused then return nil, check.refusal(result.findings) end
+  local plan, problem = M.compute({
+    from = options.replace, store = result.store, holders = result.holders, left_out = result.left_out,
+    findings = result.findings, identity = result.identity, files = options.files, policy = policy,
+    now = aws.loop:now() + aws:clock_offset(), endpoint = aws:endpoint("cloudfront"),
+    deploy_seconds = options.deploy_seconds, cost = options.cost,
+    settings = { name = options.name, path = options.path, verify = options.verify ~= false, poll = options.poll },
+  })
+  if not plan then return nil, problem end
+  return M.attach(plan, aws, options.with)
+end
+
+--- Tells a plan which session and identity to use; for plans read from a file.
+---@param plan certrotate.Plan
+---@param aws certrotate.Session
+---@param identity? certrotate.Identity
+---@return certrotate.Plan
+function M.attach(plan, aws, identity)
+  attached[plan] = { aws = aws, identity = identity }
+  return plan
+end
+
+--- The plan as text for a file, and back.
+---@return string
+function Plan:encode()
+  return json.encode_pretty(self) .. "\n"
+end
+
+---@param path string
+---@return boolean? ok
+---@return certrotate.Error?
+function Plan:save(path)
+  return core.write_file(path, self:encode())
+end
+
+--- Every holder of the plan, in order.
+---@return certrotate.PlanHolder[]
+function Plan:holders()
+  local list = {}
+  for _, wave in ipairs(self.waves) do
+    for _, holder in ipairs(wave.holders) do list[#list + 1] = holder end
+  end
+  return list
+end
+
+---@param problem string
+local function malformed(where, problem)
+  return nil, errors.new({ kind = "input", code = "MalformedPlan",
+    message = ("%s: %s; make a new plan with `certrotate plan`"):format(where, problem) })
+end
+
+-- What the runner reads without looking twice.
+local function check_shape(data)
+  local kinds = { version = "number", from = "string", store = "string", method = "string", identity = "table",
+                  waves = "table", hash = "string", policy = "table", prediction = "table", settings = "table",
+                  files = "table" }
+  for key, kind in pairs(kinds) do
+    if type(data[key]) ~= kind then return ("field '%s' is missing or no %s"):format(key, kind) end
+  end
+  if type(data.identity.fingerprint) ~= "string" then return "field 'identity.fingerprint' is missing" end
+  for i, wave in ipairs(data.waves) do
+    if type(wave) ~= "table" or type(wave.holders) ~= "table" or type(wave.parallel) ~= "number"
+      or type(wave.soak) ~= "number" then
+      return ("wave %d is not complete"):format(i)
+    end
+    for _, holder in ipairs(wave.holders) do
+      if type(holder) ~= "table" or type(holder.Id) ~= "string" then return ("wave %d has no list of holders"):format(i) end
+    end
+  end
+  return nil
+end
+
+--- A plan from decoded data (a file, a journal's first line); refuses data changed after it was made.
+---@param data table
+---@param where string   for messages
+---@return certrotate.Plan?
+---@return certrotate.Error?
+function M.restore(data, where)
+  if type(data) ~= "table" then return malformed(where, "not a plan") end
+  if data.version ~= M.VERSION then
+    return malformed(where, ("made by another version of certrotate (plan version %s)"):format(tostring(data.version)))
+  end
+  local problem = check_shape(data)
+  if problem then return malformed(where, problem) end
+  for _, key in ipairs({ "left_out", "findings" }) do json.array(data[key] or {}) end
+  if hash_of(data) ~= data.hash then return malformed(where, "it was changed after it was made (its hash does not fit)") end
+  return setmetatable(data, Plan)
+end
+
+---@param path string
+---@return certrotate.Plan?
+---@return certrotate.Error?
+function M.load(path)
+  local file, why = io.open(path, "rb")
+  if not file then
+    return nil, errors.new({ kind = "input", code = "FileUnreadable", message = ("cannot read the plan: %s"):format(why) })
+  end
+  local text = file:read("*a")
+  file:close()
+  local data = text and json.decode(text)
+  if data == nil then return malformed(path, "not JSON") end
+  return M.restore(data, path)
+end
+
+--- What differs between the plan and what is there now: rule 9. Empty: the plan still fits.
+---@param inventory certrotate.Inventory
+---@param to? string    reference of the new certificate, when it is already there
+---@return string[] changes
+function Plan:differences(inventory, to)
+  local changes, planned = {}, {}
+  for _, left in ipairs(self.left_out) do planned[left.Id] = true end
+  for _, holder in ipairs(self:holders()) do
+    planned[holder.Id] = true
+    local now = inventory:holder(holder.Id)
+    if not now then
+      changes[#changes + 1] = ("%s does not exist any more"):format(holder.Id)
+    elseif now.reference ~= self.from and now.reference ~= to then
+      changes[#changes + 1] = ("%s now uses %s"):format(holder.Id,
+        now.reference == "" and "the default certificate" or now.reference)
+    else
+      if now.SSLSupportMethod ~= holder.SSLSupportMethod then
+        changes[#changes + 1] = ("%s changed from %s to %s"):format(holder.Id, holder.SSLSupportMethod, now.SSLSupportMethod)
+      end
+      if now.Enabled ~= holder.Enabled then
+        changes[#changes + 1] = ("%s is now %s"):format(holder.Id, now.Enabled and "enabled" or "disabled")
+      end
+      if table.concat(now.Aliases, " ") ~= table.concat(holder.Aliases, " ") then
+        changes[#changes + 1] = ("%s now has the aliases %s"):format(holder.Id,
+          #now.Aliases > 0 and table.concat(now.Aliases, ", ") or "(none)")
+      end
+    end
+  end
+  for _, holder in ipairs(inventory:holders_of(self.from)) do
+    if not planned[holder.Id] then
+      changes[#changes + 1] = ("%s uses the old certificate and is not in the plan"):format(holder.Id)
+    end
+  end
+  return changes
+end
+
+--- Carries the plan out; see certrotate.rotation.run for the options.
+---@param options certrotate.RunOptions
+---@return certrotate.Report?
+---@return certrotate.Error?
+function Plan:run(options)
+  local with = attached[self] or {}
+  local aws = with.aws
+  if not aws then error("plan:run: this plan belongs to no session; use plan.attach(plan, aws, identity)", 2) end
+  return require("certrotate.rotation.run").apply(aws, self, with.identity, options)
+end
+
+return M

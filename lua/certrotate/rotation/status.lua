@@ -1,0 +1,51 @@
+--- What a journal says: done, left, failed. Reads one file, asks AWS nothing.
+local journal_module = require("certrotate.rotation.journal")
+
+local M = {}
+
+---@class certrotate.Status
+---@field phase "import"|"changing"|"finished"|"retired"
+---@field plan certrotate.Plan
+---@field to? string
+---@field done integer
+---@field total integer
+---@field waves { name: string, done: integer, total: integer, settled: boolean }[]
+---@field failed { Id: string, message: string }[]
+---@field torn boolean
+---@field started? number
+---@field ended? number
+---@field last? number        when the last entry was written
+
+--- From a journal already read. Pure.
+---@param journal certrotate.Journal
+---@return certrotate.Status
+function M.of(journal)
+  local state, plan = journal:state(), journal.plan
+  local status = { plan = plan, to = state.to, done = 0, total = 0, waves = {}, failed = {}, torn = journal.torn,
+                   started = state.started, ended = state.ended }
+  for index, wave in ipairs(plan.waves) do
+    local row = { name = wave.name, done = 0, total = #wave.holders, settled = state.settled[index] ~= nil }
+    for _, holder in ipairs(wave.holders) do
+      if state.swapped[holder.Id] then row.done = row.done + 1 end
+      local failure = state.failed[holder.Id]
+      if failure then status.failed[#status.failed + 1] = { Id = holder.Id, message = failure.message } end
+    end
+    status.done, status.total = status.done + row.done, status.total + row.total
+    status.waves[index] = row
+  end
+  local last = journal.entries[#journal.entries]
+  status.last = last and last.at
+  status.phase = state.retired and "retired" or state.ended and "finished" or state.to and "changing" or "import"
+  return status
+end
+
+---@param path string
+---@return certrotate.Status?
+---@return certrotate.Error?
+function M.read(path)
+  local journal, err = journal_module.load(path)
+  if not journal then return nil, err end
+  return M.of(journal)
+end
+
+return M
