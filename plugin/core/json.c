@@ -143,8 +143,11 @@ static int bad_text(const struct cr_buf *out, const char *name, struct cr_error 
 static int open_node(struct cr_buf *out, const struct cr_node *node, bool named, struct cr_error *err)
 {
   if(named) {
-    if(!node->name || cr_json_string(out, node->name, strlen(node->name)) < 0) {
-      return bad_text(out, node->name ? "(a name)" : NULL, err);
+    if(!node->name) {
+      return cr_fail(err, CR_KIND_INPUT, "InvalidNode", "a value in a map has no name");
+    }
+    if(cr_json_string(out, node->name, strlen(node->name)) < 0) {
+      return bad_text(out, node->name, err);
     }
     cr_buf_addc(out, ':');
   }
