@@ -188,8 +188,7 @@ local function old_certificate(aws, inventory, reference)
   if not old then
     -- A listing may lag or leave kinds out; ACM can be asked directly.
     if not is_acm(reference) then
-      for _, err in ipairs(inventory.errors) do return nil, err end
-      return nil
+      return nil, inventory.errors[1]
     end
     old = { reference = reference, store = "acm", arn = reference, names = {}, name = "" }
   end
@@ -256,7 +255,7 @@ end
 function M.run(aws, options)
   local identity = options.with
   if not identity then error("check: `with` must be an identity", 2) end
-  local inventory, err = options.inventory, nil
+  local inventory, err = options.inventory
   if not inventory then
     inventory, err = inventory_module.build(aws)
     if not inventory then return nil, err end

@@ -23,6 +23,14 @@ M.CALL_SECONDS = 1.5
 ---@field Staging boolean
 ---@field charged boolean
 
+---@class certrotate.PlanWave
+---@field name string
+---@field parallel integer
+---@field soak number
+---@field settle "holder"|"listing"
+---@field reason string
+---@field holders certrotate.PlanHolder[]
+
 ---@class certrotate.Prediction
 ---@field seconds number              from the first change to the last Deployed
 ---@field overlap_seconds number      both certificates on charged dedicated-IP holders
@@ -39,10 +47,10 @@ M.CALL_SECONDS = 1.5
 ---@field from string
 ---@field store "acm"|"iam"
 ---@field method "swap"
----@field identity { fingerprint: string, names: string[], not_before: number, not_after: number, key_type: string, subject: string }
+---@field identity { fingerprint: string, names: string[], not_before: number, not_after: number, key_type: string }
 ---@field files { certificate?: string, private_key?: string, chain?: string }   absolute paths, to load the identity again
 ---@field policy { name: string, options: table }
----@field waves { name: string, parallel: integer, soak: number, settle: string, reason: string, holders: certrotate.PlanHolder[] }[]
+---@field waves certrotate.PlanWave[]
 ---@field left_out { Id: string, reason: string }[]
 ---@field findings certrotate.Finding[]   warnings a reviewer should see
 ---@field settings { name?: string, path?: string, verify: boolean, poll?: number, keep?: number }
@@ -108,7 +116,8 @@ local function hash_of(plan)
   for key, value in pairs(plan) do
     if key ~= "hash" then bare[key] = value end
   end
-  return core.sha256(json.encode(bare))
+  -- A list without entries reads back as a table that could be either: both count as the same.
+  return core.sha256((json.encode(bare):gsub("{}", "[]")))
 end
 
 --- A plan from facts; no I/O, no clock.
@@ -264,7 +273,6 @@ function M.restore(data, where)
   end
   local problem = check_shape(data)
   if problem then return malformed(where, problem) end
-  for _, key in ipairs({ "left_out", "findings" }) do json.array(data[key] or {}) end
   if hash_of(data) ~= data.hash then return malformed(where, "it was changed after it was made (its hash does not fit)") end
   return setmetatable(data, Plan)
 end

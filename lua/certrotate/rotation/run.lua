@@ -152,11 +152,9 @@ function Run:import()
     store = plan.store, name = settings.name, path = settings.path, attempted = attempted, tags = self.options.tags,
   }, identity)
   local kept = result and { reference = result.reference, adopted = result.adopted, name = result.name }
-  ok = nil
-  local why
-  ok, why = self:outcome({ step = "import" }, kept, err)
+  local recorded, why = self:outcome({ step = "import" }, kept, err)
   if not result then return nil, err end
-  if not ok then return nil, why end
+  if not recorded then return nil, why end
   state.to, state.adopted = result.reference, result.adopted
   self:emit("import", { reference = result.reference, adopted = result.adopted, store = plan.store })
   return state.to
@@ -407,7 +405,7 @@ local function start(aws, journal, identity, options)
 end
 
 local function with_lock(aws, plan, options, fn)
-  local directory, err = options.state_directory, nil
+  local directory, err = options.state_directory
   if not directory then
     directory, err = lock_module.directory()
     if not directory then return nil, err end

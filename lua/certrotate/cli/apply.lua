@@ -1,0 +1,66 @@
+--- certrotate apply: carries a plan out. Without --yes (or "yes" on a terminal) it only shows it.
+local cli = require("certrotate.cli")
+local plan_command = require("certrotate.cli.plan")
+
+local M = { summary = "Carry a plan out, with a journal to resume from." }
+
+function M.configure(command)
+  command:argument("plan", "File made by certrotate plan --out; or give the flags of plan."):args("?")
+  plan_command.flags(command)
+  command:option("--journal", "Where progress is recorded; default: named after the certificate, in this folder.")
+  command:flag("-y --yes", "Do it without asking.")
+end
+
+--- One line when a run is over.
+function M.finish(context, report)
+  local summary = require("certrotate.report.summary")
+  context:result(report, summary.text(report))
+  return report.ok and cli.DONE or cli.FAILED
+end
+
+--- Options of a run that come from flags.
+function M.run_options(context, args)
+  return {
+    edge = context:edge(args), poll = context:duration(args.poll, "--poll"),
+    verify = args.no_verify and false or nil, passphrase = context:passphrase(args),
+    on_event = require("certrotate.report.progress").new({
+      write = function(text) context:say_error(text) end, terminal = context.terminal, quiet = context.quiet,
+      color = context.color,
+    }),
+  }
+end
+
+local function load_plan(context, args)
+  local plan_module = require("certrotate.rotation.plan")
+  local plan, err = plan_module.load(args.plan)
+  if not plan then return nil, err end
+  local aws
+  aws, err = context:connect(args)
+  if not aws then return nil, err end
+  return plan_module.attach(plan, aws)
+end
+
+function M.run(context, args)
+  local plan, err
+  if args.plan then plan, err = load_plan(context, args) else plan, err = plan_command.make(context, args) end
+  if not plan then return nil, err end
+  local journal = args.journal or ("certrotate-%s.journal"):format(plan.identity.fingerprint:sub(1, 12))
+  local options = M.run_options(context, args)
+  local text = require("certrotate.report.plan").text(plan, context.terminal)
+  if not context.quiet then context:say_error(text) end
+  if not context:confirmed(args, ("Change %d holders?"):format(#plan:holders())) then
+    if context.json then context:result(plan, "") end
+    context:say_error("Nothing was changed. Pass --yes to carry this plan out.\n")
+    return cli.DONE
+  end
+  local ok
+  ok, err = context:guard()
+  if not ok then return nil, err end
+  options.journal = journal
+  local report
+  report, err = plan:run(options)
+  if not report then return nil, err end
+  return M.finish(context, report)
+end
+
+return M

@@ -1,0 +1,52 @@
+--- certrotate check: everything that can be known beforehand.
+local cli = require("certrotate.cli")
+local context_module = require("certrotate.cli.context")
+
+local M = { summary = "Say what AWS would refuse, before anything is changed." }
+
+function M.flags(command)
+  context_module.session_flags(command)
+  context_module.identity_flags(command)
+  command:option("--replace", "Reference of the certificate to replace: its ACM ARN or IAM id.")
+  command:option("--store", "Where the new one goes; default: where the old one is."):choices({ "acm", "iam" })
+  command:option("--only", "Change only these distributions (ids)."):args("+")
+  command:option("--dedicated-ip-quota", "Certificates your account may use with dedicated IP addresses (default 2).")
+end
+
+--- The options check and plan share.
+function M.options(context, args)
+  local identity, files = context:identity(args)
+  if not identity then return nil, files end
+  return {
+    replace = args.replace, with = identity, files = files, store = args.store, only = args.only, trust = args.trust,
+    dedicated_ip_quota = context:number(args.dedicated_ip_quota, "--dedicated-ip-quota", 1),
+  }
+end
+
+M.configure = M.flags
+
+function M.run(context, args)
+  local options, err = M.options(context, args)
+  if not options then return nil, err end
+  local aws
+  aws, err = context:connect(args)
+  if not aws then return nil, err end
+  local result
+  result, err = aws:check(options)
+  if not result then return nil, err end
+  local lines, ids = {}, {}
+  for i, holder in ipairs(result.holders) do ids[i] = holder.Id end
+  for _, finding in ipairs(result.findings) do
+    lines[#lines + 1] = ("%-7s %s (%s)"):format(finding.level, finding.message, finding.code)
+  end
+  if result.nothing_to_do then lines[#lines + 1] = "Nothing to do: " .. result.nothing_to_do end
+  if #lines == 0 then lines[1] = "Nothing stands in the way." end
+  local json = require("certrotate.json")
+  context:result({ refused = result.refused, nothing_to_do = result.nothing_to_do, store = result.store,
+                   findings = json.array(result.findings), holders = json.array(ids) },
+    table.concat(lines, "\n") .. "\n")
+  if result.refused then return cli.REFUSED end
+  return result.nothing_to_do and cli.NOTHING or cli.DONE
+end
+
+return M

@@ -1,0 +1,39 @@
+--- certrotate inventory: certificates, their expiry, and who uses them.
+local cli = require("certrotate.cli")
+local context_module = require("certrotate.cli.context")
+
+local M = { summary = "List certificates, when they end, and who uses them." }
+
+function M.configure(command)
+  context_module.session_flags(command)
+  command:option("--expiring", "Only certificates that end within this time, e.g. 30d.")
+  command:option("--holders", "The distributions that use this certificate.")
+end
+
+function M.run(context, args)
+  local expiring = context:duration(args.expiring, "--expiring")
+  local aws, err = context:connect(args)
+  if not aws then return nil, err end
+  local inventory
+  inventory, err = aws:inventory()
+  if not inventory then return nil, err end
+  local report = require("certrotate.report.inventory")
+  local json = require("certrotate.json")
+  if args.holders then
+    local holders = inventory:holders_of(args.holders)
+    context:result({ reference = args.holders, holders = json.array(holders) },
+      #holders > 0 and report.holders(holders, context:width())
+      or ("No distribution uses %s.\n"):format(args.holders))
+    return cli.DONE
+  end
+  local certificates = expiring and inventory:expiring(expiring) or nil
+  local errors = {}
+  for i, one in ipairs(inventory.errors) do errors[i] = tostring(one) end
+  context:result({
+    complete = inventory.complete, errors = json.array(errors), taken_at = inventory.taken_at,
+    certificates = json.array(certificates or inventory.certificates), holders = json.array(inventory.holders),
+  }, report.text(inventory, { width = context:width(), certificates = certificates }))
+  return inventory.complete and cli.DONE or cli.FAILED
+end
+
+return M

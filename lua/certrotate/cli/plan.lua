@@ -1,0 +1,77 @@
+--- certrotate plan: what would be done, for review. Changes nothing.
+local cli = require("certrotate.cli")
+local check = require("certrotate.cli.check")
+
+local M = { summary = "Show what would be done, in which order, and what it costs. Changes nothing." }
+
+function M.flags(command)
+  check.flags(command)
+  command:option("--method", "How; only swap for now: a new reference, holder by holder."):choices({ "swap" })
+  command:option("--policy", "careful (one at a time), cheapest (short overlap), or FILE.lua."):default("careful")
+  command:option("--canary", "cheapest: try so many holders first.")
+  command:option("--soak", "Watch so long after the canaries (cheapest) or after each (careful), e.g. 10m.")
+  command:option("--parallel", "cheapest: change so many at a time (default 8).")
+  command:option("--name", "Name of the new certificate: in IAM its name, in ACM a tag.")
+  command:option("--deploy-time", "What a deployment takes, for the prediction (default 5m).")
+  command:option("--poll", "Time between looks at a deployment (default 20s).")
+  command:flag("--no-verify", "Do not look at the certificate really served after each wave.")
+end
+
+function M.configure(command)
+  M.flags(command)
+  command:option("--out", "Save the plan here, for certrotate apply.")
+end
+
+local function policy_of(context, args)
+  local options = {
+    canary = context:number(args.canary, "--canary"), soak = context:duration(args.soak, "--soak"),
+    parallel = context:number(args.parallel, "--parallel", 1),
+  }
+  if args.policy:match("%.lua$") then
+    local chunk, why = loadfile(args.policy)
+    if not chunk then context:usage("--policy: " .. why) end
+    local ok, policy = pcall(chunk)
+    if not ok then context:usage("--policy: " .. tostring(policy)) end
+    if type(policy) ~= "function" then
+      context:usage(("--policy: %s must return a function from holders to waves"):format(args.policy))
+    end
+    return policy, options
+  end
+  local ok, policy = pcall(require("certrotate.rotation.policy").resolve, args.policy, options)
+  if not ok then context:usage("--policy: " .. tostring(policy):gsub("^.-:%d+: ", "")) end
+  return policy
+end
+
+--- Makes the plan the flags describe.
+---@return certrotate.Plan?
+---@return certrotate.Error?
+function M.make(context, args)
+  if not args.replace then context:usage("--replace is missing: the reference of the certificate to replace") end
+  local options, err = check.options(context, args)
+  if not options then return nil, err end
+  options.policy, options.policy_options = policy_of(context, args)
+  options.name, options.verify = args.name, not args.no_verify
+  options.deploy_seconds = context:duration(args.deploy_time, "--deploy-time")
+  options.poll = context:duration(args.poll, "--poll")
+  local aws
+  aws, err = context:connect(args)
+  if not aws then return nil, err end
+  return aws:plan(options)
+end
+
+function M.run(context, args)
+  local plan, err = M.make(context, args)
+  if not plan then return nil, err end
+  if args.out then
+    local ok
+    ok, err = plan:save(args.out)
+    if not ok then return nil, err end
+  end
+  context:result(plan, require("certrotate.report.plan").text(plan, context:width()))
+  if args.out then
+    context:say_error(("Saved. To carry it out: certrotate apply %s --journal FILE\n"):format(args.out))
+  end
+  return cli.DONE
+end
+
+return M

@@ -1,0 +1,29 @@
+--- certrotate resume: finishes an interrupted rotation.
+local context_module = require("certrotate.cli.context")
+local apply = require("certrotate.cli.apply")
+
+local M = { summary = "Finish an interrupted rotation." }
+
+function M.configure(command)
+  command:argument("journal", "The journal of the rotation.")
+  context_module.session_flags(command)
+  command:option("--passphrase-file", "File whose first line opens the key (or set CERTROTATE_PASSPHRASE).")
+  command:option("--poll", "Time between looks at a deployment (default 20s).")
+  command:flag("--no-verify", "Do not look at the certificate really served after each wave.")
+end
+
+function M.run(context, args)
+  local options = apply.run_options(context, args)
+  options.journal = args.journal
+  local aws, err = context:connect(args)
+  if not aws then return nil, err end
+  local ok
+  ok, err = context:guard()
+  if not ok then return nil, err end
+  local report
+  report, err = require("certrotate.rotation.run").resume(aws, options)
+  if not report then return nil, err end
+  return apply.finish(context, report)
+end
+
+return M

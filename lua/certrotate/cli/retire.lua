@@ -1,0 +1,59 @@
+--- certrotate retire: deletes the old certificate once every fact allows it.
+local cli = require("certrotate.cli")
+local context_module = require("certrotate.cli.context")
+
+local M = { summary = "Delete the old certificate once nothing uses it. Looks only, unless --yes." }
+
+function M.configure(command)
+  command:argument("journal", "The journal of the finished rotation.")
+  context_module.session_flags(command)
+  command:option("--keep", "Time to keep it after the rotation ended (default 24h).")
+  command:flag("-y --yes", "Delete it, if every fact holds.")
+end
+
+local function text_of(result)
+  local lines = {}
+  for _, fact in ipairs(result.facts or {}) do
+    lines[#lines + 1] = ("%s %s: %s"):format(fact.holds and "yes" or "NO ", fact.fact, fact.evidence)
+  end
+  return table.concat(lines, "\n") .. (#lines > 0 and "\n" or "")
+end
+
+function M.run(context, args)
+  local keep = context:duration(args.keep, "--keep")
+  local aws, err = context:connect(args)
+  if not aws then return nil, err end
+  local retire = require("certrotate.rotation.retire")
+  local facts
+  facts, err = retire.run(aws, { journal = args.journal, keep = keep, dry_run = true })
+  if not facts then return nil, err end
+  context:tell(text_of(facts))
+  local holds = true
+  for _, fact in ipairs(facts.facts or {}) do holds = holds and fact.holds end
+  if facts.already_gone then
+    context:result({ deleted = false, already_gone = true, reference = facts.reference, facts = facts.facts },
+      ("%s is already gone.\n"):format(facts.reference))
+    return cli.NOTHING
+  end
+  if not holds then
+    context:result({ deleted = false, reference = facts.reference, facts = facts.facts },
+      ("%s is not deleted: not every fact holds.\n"):format(facts.reference))
+    return cli.REFUSED
+  end
+  if not context:confirmed(args, ("Delete %s?"):format(facts.reference)) then
+    context:result({ deleted = false, reference = facts.reference, facts = facts.facts },
+      "Every fact holds. Nothing was deleted: pass --yes to delete it.\n")
+    return cli.DONE
+  end
+  local ok
+  ok, err = context:guard()
+  if not ok then return nil, err end
+  local result
+  result, err = retire.run(aws, { journal = args.journal, keep = keep })
+  if not result then return nil, err end
+  context:result({ deleted = result.deleted, already_gone = result.already_gone, reference = result.reference,
+                   facts = result.facts }, ("%s is deleted.\n"):format(result.reference))
+  return cli.DONE
+end
+
+return M

@@ -1,0 +1,22 @@
+--- certrotate status: what a journal says. Asks AWS nothing.
+local cli = require("certrotate.cli")
+
+local M = { summary = "Show how far a rotation is." }
+
+function M.configure(command)
+  command:argument("journal", "The journal of the rotation.")
+end
+
+function M.run(context, args)
+  local status, err = require("certrotate.rotation.status").read(args.journal)
+  if not status then return nil, err end
+  local json = require("certrotate.json")
+  context:result({
+    phase = status.phase, from = status.plan.from, to = status.to, done = status.done, total = status.total,
+    waves = json.array(status.waves), failed = json.array(status.failed), started = status.started,
+    ended = status.ended, last = status.last, plan = status.plan.hash,
+  }, require("certrotate.report.status").text(status, args.journal))
+  return cli.DONE
+end
+
+return M

@@ -1,0 +1,71 @@
+--- A plan as a person reviews it: what, in which order, why, how long, how much.
+local fmt = require("certrotate.fmt")
+local table_report = require("certrotate.report.table")
+
+local M = {}
+
+---@param plan certrotate.Plan
+---@param width? integer
+---@return string
+function M.text(plan, width)
+  local lines = {}
+  local function say(format, ...) lines[#lines + 1] = format:format(...) end
+  local identity = plan.identity
+  say("Replace   %s", plan.from)
+  say("with      %s (%s, expires %s, SHA-256 %s…)", table_report.clean(table.concat(identity.names, ", ")),
+    identity.key_type, fmt.date(identity.not_after), identity.fingerprint:sub(1, 16))
+  say("in        %s, by giving each holder the new reference; policy %s", plan.store == "acm" and "ACM" or "the IAM store",
+    plan.policy.name)
+  say("")
+  local rows, total = {}, 0
+  local function row(name, holder, reason)
+    local traits = {}
+    if holder.charged then traits[#traits + 1] = "dedicated IP"
+    elseif holder.SSLSupportMethod == "vip" then traits[#traits + 1] = "dedicated IP, not charged"
+    else traits[#traits + 1] = holder.SSLSupportMethod end
+    if not holder.Enabled then traits[#traits + 1] = "disabled" end
+    if holder.Staging then traits[#traits + 1] = "staging" end
+    rows[#rows + 1] = { name, holder.Id, holder.Aliases[1] and table.concat(holder.Aliases, ", ") or holder.DomainName,
+                        table.concat(traits, ", "), reason }
+  end
+  -- One holder a wave needs no name and no reason in each line.
+  local singles = plan.policy.name == "careful"
+  for index, wave in ipairs(plan.waves) do
+    for at, holder in ipairs(wave.holders) do
+      total = total + 1
+      row(at == 1 and (singles and fmt.integer(index) or ("%d %s"):format(index, wave.name)) or "", holder,
+        at == 1 and not singles and wave.reason or "")
+    end
+  end
+  lines[#lines + 1] = table_report.text({ { title = "WAVE" }, { title = "HOLDER" }, { title = "ALIASES", shrink = true },
+    { title = "SSL METHOD" }, { title = "WHY", shrink = true } }, rows, width)
+  for index, wave in ipairs(plan.waves) do
+    if not singles and (wave.parallel > 1 or wave.soak > 0) then
+      say("Wave %d: %d at a time%s", index, wave.parallel,
+        wave.soak > 0 and index < #plan.waves and (", then %s to watch"):format(fmt.duration(wave.soak)) or "")
+    end
+  end
+  if #plan.left_out > 0 then
+    local ids = {}
+    for i, left in ipairs(plan.left_out) do ids[i] = left.Id end
+    say("Left out: %s (%s); the old certificate cannot be retired while they use it", fmt.list(ids, 6),
+      plan.left_out[1].reason)
+  end
+  local p = plan.prediction
+  say("%s in about %s (a deployment taken as %s)", fmt.plural(total, "holder"), fmt.duration(p.seconds),
+    fmt.duration(p.deploy_seconds))
+  if p.one_at_a_time.charge > 0 then
+    say("Overlap on dedicated IP addresses about %s: %s (at least %s; one at a time %s: %s)",
+      fmt.duration(p.overlap_seconds), fmt.money(p.charge), fmt.money(p.minimum_charge),
+      fmt.duration(p.one_at_a_time.overlap_seconds), fmt.money(p.one_at_a_time.charge))
+  else
+    say("No charge: no enabled holder uses dedicated IP addresses")
+  end
+  for _, finding in ipairs(plan.findings) do
+    say("%s: %s", finding.level == "warn" and "Warning" or "Note", table_report.clean(finding.message))
+  end
+  say("Plan %s", plan.hash:sub(1, 16))
+  return table.concat(lines, "\n") .. "\n"
+end
+
+return M

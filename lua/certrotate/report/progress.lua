@@ -1,0 +1,116 @@
+--- Progress of a run: one live line a wave on a terminal, plain timestamped lines anywhere else.
+local fmt = require("certrotate.fmt")
+local table_report = require("certrotate.report.table")
+
+local M = {}
+
+local BAR = 20
+
+local function bar(done, total)
+  local full = total > 0 and math.floor(done / total * BAR + 0.5) or BAR
+  return "[" .. ("#"):rep(full) .. ("."):rep(BAR - full) .. "]"
+end
+
+---@class certrotate.ProgressOptions
+---@field write? fun(text: string)   default: stderr
+---@field terminal? integer          columns; nil: not a terminal
+---@field quiet? boolean
+---@field color? boolean
+
+--- A function for `on_event`.
+---@param options? certrotate.ProgressOptions
+---@return fun(event: table)
+function M.new(options)
+  options = options or {}
+  local write = options.write or function(text) io.stderr:write(text) end
+  local live, width = options.terminal ~= nil, options.terminal or 80
+  local wave, shown = nil, false
+
+  local function paint(code, text)
+    return options.color and ("\27[%sm%s\27[0m"):format(code, text) or text
+  end
+
+  local function redraw()
+    if not wave then return end
+    local line
+    if wave.changed < wave.total then
+      line = ("wave %d/%d %s %s %d/%d changed"):format(wave.index, wave.count, wave.name, bar(wave.changed, wave.total),
+        wave.changed, wave.total)
+    else
+      line = ("wave %d/%d %s %s %d/%d Deployed"):format(wave.index, wave.count, wave.name,
+        bar(wave.deployed, wave.total), wave.deployed, wave.total)
+    end
+    write("\r\27[K" .. table_report.cut(line, width - 1))
+    shown = true
+  end
+
+  -- A line that stays.
+  local function say(at, text)
+    if live then
+      write((shown and "\r\27[K" or "") .. text .. "\n")
+      shown = false
+      return
+    end
+    write(fmt.time(at) .. " " .. text .. "\n")
+  end
+
+  local handlers = {
+    import = function(event)
+      say(event.at, (event.adopted and "found in %s: %s" or "imported into %s: %s"):format(
+        event.store == "acm" and "ACM" or "IAM", event.reference))
+    end,
+    wave = function(event)
+      wave = { index = event.wave, count = event.waves, name = event.name, total = event.holders, changed = 0, deployed = 0 }
+      if not live then
+        say(event.at, ("wave %d of %d, %s: %s"):format(event.wave, event.waves, event.name, fmt.plural(event.holders, "holder")))
+      end
+    end,
+    swap = function(event)
+      wave.changed = wave.changed + 1
+      if not live then
+        say(event.at, ("%s %s (%d of %d)"):format(event.id, event.changed and "changed" or "already done",
+          wave.changed, wave.total))
+      end
+    end,
+    settling = function(event)
+      local before = wave.deployed
+      wave.changed, wave.deployed = math.max(wave.changed, event.total), event.deployed
+      if not live and event.deployed ~= before and event.deployed < event.total then
+        say(event.at, ("%d of %d Deployed"):format(event.deployed, event.total))
+      end
+    end,
+    settled = function(event)
+      local name, index, count = wave.name, wave.index, wave.count
+      wave = nil
+      say(event.at, ("%s wave %d/%d %s: %s Deployed after %s"):format(paint("32", "done"), index, count, name,
+        fmt.plural(event.total, "holder"), fmt.duration(event.seconds)))
+    end,
+    verified = function(event)
+      if event.seen > 0 then
+        say(event.at, ("%s seen serving the new certificate"):format(fmt.plural(event.seen, "holder")))
+      end
+    end,
+    soak = function(event)
+      if event.seconds > 0 then say(event.at, ("watching for %s"):format(fmt.duration(event.seconds))) end
+    end,
+    conflict = function(event)
+      say(event.at, paint("33", ("left alone: %s: %s"):format(event.id, event.error and event.error.message
+        or "its certificate was changed by somebody else meanwhile")))
+    end,
+    failure = function(event)
+      say(event.at, paint("31", ("failed: %s: %s"):format(event.id, tostring(event.error))))
+    end,
+    interrupted = function(event)
+      say(event.at, "interrupted; what was begun has been finished")
+    end,
+  }
+
+  return function(event)
+    if options.quiet then return end
+    local handler = handlers[event.type]
+    if handler then handler(event) end
+    if live then redraw() end
+  end
+end
+
+return M

@@ -1,0 +1,30 @@
+--- How far a rotation is, as text.
+local fmt = require("certrotate.fmt")
+
+local M = {}
+
+---@param status certrotate.Status
+---@param path string
+---@return string
+function M.text(status, path)
+  local lines = { ("%s: %s"):format(path, ({
+    import = "the new certificate is not imported yet",
+    changing = "holders are being changed",
+    finished = "finished; the old certificate is still there",
+    retired = "finished, and the old certificate is retired",
+  })[status.phase]) }
+  local function say(format, ...) lines[#lines + 1] = format:format(...) end
+  say("From  %s", status.plan.from)
+  if status.to then say("To    %s", status.to) end
+  for index, wave in ipairs(status.waves) do
+    say("Wave %d %-14s %d of %d changed%s", index, wave.name, wave.done, wave.total, wave.settled and ", Deployed" or "")
+  end
+  for _, failure in ipairs(status.failed) do say("Failed: %s: %s", failure.Id, failure.message) end
+  if status.torn then say("The last line was cut off while it was written; resuming copes with that.") end
+  if status.last then say("Last entry %s", fmt.timestamp(status.last)) end
+  if status.phase == "import" or status.phase == "changing" then say("To go on: certrotate resume %s", path) end
+  if status.phase == "finished" then say("To delete the old certificate: certrotate retire %s", path) end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+return M
