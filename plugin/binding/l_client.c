@@ -1,0 +1,778 @@
+/* l_client.c - certrotate.Client: one engine, its accounts, and the operations submitted to it.
+ *
+ * The userdata owns the engine and a reference to each account; operations are integers in Lua. No Lua runs while the
+ * engine does; answers in JSON are decoded between its steps. A finalizer may run whenever Lua allocates, and may
+ * close the very client that is being used: so the engine is fetched anew after every such place, and while
+ * an answer is being decoded closing waits and everything else is refused. */
+#include "box.h"
+#include "call.h"
+#include "engine.h"
+#include "error.h"
+#include "fields.h"
+#include "module.h"
+#include "step.h"
+#include "values.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ACCOUNTS_MAX 4096
+
+struct l_client {
+  struct cr_engine *engine;       /* NULL: closed */
+  pid_t pid;                      /* descriptors and connections are shared with a forked child: it must not use them */
+  struct cr_account **accounts;
+  size_t account_count;
+  bool decoding, close_asked;
+  /* What the protected decoder works on; valid while `decoding`. */
+  const char *json;
+  size_t json_len;
+  struct cr_tree *into;
+  struct cr_error failure;
+};
+
+static void client_free(struct l_client *self)
+{
+  struct cr_engine *engine = self->engine;
+
+  if(self->decoding) {
+    self->close_asked = true;
+    return;
+  }
+  self->engine = NULL;
+  /* In a forked child the engine is left alone: taking its sockets out of the shared epoll instance, or saying
+   * goodbye on its TLS connections, would happen to the parent. */
+  if(engine && self->pid == getpid()) {
+    cr_engine_free(engine);
+  }
+  for(size_t i = 0; i < self->account_count; i++) {
+    cr_account_unref(self->accounts[i]);
+  }
+  self->account_count = 0;
+  free(self->accounts);
+  self->accounts = NULL;
+}
+
+static struct cr_engine *open_engine(lua_State *L, const struct l_client *self)
+{
+  if(!self->engine || self->close_asked) {
+    luaL_error(L, "client is closed");
+  }
+  if(self->decoding) {
+    luaL_error(L, "client is decoding an answer"); /* a finalizer, in the middle of the decoder */
+  }
+  if(self->pid != getpid()) {
+    luaL_error(L, "client belongs to another process: make one after fork");
+  }
+  return self->engine;
+}
+
+static struct l_client *check_client(lua_State *L)
+{
+  struct l_client *self = luaL_checkudata(L, 1, L_CLIENT_TYPE);
+  open_engine(L, self);
+  return self;
+}
+
+/* core.client(options) -> client | nil, err */
+static int l_client(lua_State *L)
+{
+  static const char *const names[] = {
+    "ca_file", "proxy", "no_proxy", "user_agent", "max_connections", "max_host_connections", "connect_timeout",
+    "total_timeout", "max_body", "allow_http", NULL
+  };
+  struct cr_engine_options options;
+  struct l_client *self;
+  struct cr_error err;
+
+  memset(&options, 0, sizeof options);
+  lua_settop(L, 1);
+  self = l_object_new(L, sizeof *self, L_CLIENT_TYPE);
+  if(!lua_isnil(L, 1)) {
+    l_need_table(L, 1, "options");
+    l_check_names(L, 1, "options", names);
+    options.ca_file = l_field_text(L, 1, "options", "ca_file", NULL);
+    options.proxy = l_field_text(L, 1, "options", "proxy", NULL);
+    options.no_proxy = l_field_text(L, 1, "options", "no_proxy", NULL);
+    options.user_agent = l_field_text(L, 1, "options", "user_agent", NULL);
+    options.max_connections = (long)l_field_whole(L, 1, "options", "max_connections", 0, 0);
+    options.max_host_connections = (long)l_field_whole(L, 1, "options", "max_host_connections", 0, 0);
+    options.connect_timeout_ms = l_field_seconds(L, 1, "options", "connect_timeout");
+    options.total_timeout_ms = l_field_seconds(L, 1, "options", "total_timeout");
+    options.max_body = (size_t)l_field_whole(L, 1, "options", "max_body", 0, 0);
+    options.allow_http = l_field_bool(L, 1, "options", "allow_http", false);
+  }
+  self->pid = getpid();
+  self->engine = cr_engine_new(&options, &err);
+  return self->engine ? 1 : l_fail(L, &err);
+}
+
+/* The account of a handle, or NULL. */
+static struct cr_account *find_account(const struct l_client *self, int64_t handle)
+{
+  return handle >= 1 && (uint64_t)handle <= self->account_count ? self->accounts[handle - 1] : NULL;
+}
+
+static struct cr_account *check_account(lua_State *L, const struct l_client *self, int arg)
+{
+  struct cr_account *account = find_account(self, l_arg_whole(L, arg, 0));
+  luaL_argcheck(L, account, arg, "no such account of this client");
+  return account;
+}
+
+/* Reads the credentials at `index` and copies them into the account. */
+static int set_credentials(lua_State *L, int index, const char *what, struct cr_account *account, struct cr_error *err)
+{
+  const char *id = l_field_text(L, index, what, "access_key_id", NULL);
+  const char *secret = l_field_text(L, index, what, "secret_access_key", NULL);
+  const char *token = l_field_text(L, index, what, "session_token", NULL);
+  int64_t expires_at = (int64_t)l_field_number(L, index, what, "expires_at", 0, 0);
+
+  return cr_account_set_credentials(account, id, secret, token, expires_at, err);
+}
+
+/* Raises for a service nobody knows, listing those there are. */
+static enum cr_service need_service(lua_State *L, const char *what, const char *name)
+{
+  int service = cr_service_by_name(name);
+
+  if(service < 0) {
+    int before = lua_gettop(L);
+    luaL_checkstack(L, CR_SERVICE_COUNT + 2, "too many services");
+    lua_pushfstring(L, "%s: unknown service \"%s\"; one of: ", what, name);
+    for(int i = 0; i < CR_SERVICE_COUNT; i++) {
+      lua_pushfstring(L, i ? ", %s" : "%s", cr_service_name((enum cr_service)i));
+    }
+    lua_concat(L, lua_gettop(L) - before);
+    luaL_error(L, "%s", lua_tostring(L, -1));
+  }
+  return (enum cr_service)service;
+}
+
+/* endpoints = { acm = { url=, region= } .. }, the table on the top. */
+static int set_endpoints(lua_State *L, struct cr_account *account, struct cr_error *err)
+{
+  int endpoints = lua_gettop(L);
+
+  lua_pushnil(L);
+  while(lua_next(L, endpoints)) {
+    const char *url, *region;
+    enum cr_service service;
+    if(lua_type(L, -2) != LUA_TSTRING) {
+      return luaL_error(L, "options.endpoints: has a %s as a field's name", luaL_typename(L, -2));
+    }
+    service = need_service(L, "options.endpoints", lua_tostring(L, -2));
+    l_need_table(L, -1, "options.endpoints' entry");
+    url = l_need_text(L, -1, "options.endpoints' entry", "url", NULL);
+    region = l_need_text(L, -1, "options.endpoints' entry", "region", NULL);
+    if(cr_account_set_endpoint(account, service, url, region, err) != 0) {
+      return -1;
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return 0;
+}
+
+struct account_box {
+  struct cr_account *account;
+};
+
+static void free_account(void *payload)
+{
+  struct account_box *box = payload;
+  cr_account_unref(box->account);
+}
+
+/* Moves the account into the client. */
+static int keep_account(struct l_client *self, struct account_box *box, struct cr_error *err)
+{
+  struct cr_account **accounts;
+
+  if(self->account_count >= ACCOUNTS_MAX) {
+    return cr_fail(err, CR_KIND_MEMORY, "TooManyAccounts", "a client has %d accounts at most", ACCOUNTS_MAX);
+  }
+  accounts = realloc(self->accounts, (self->account_count + 1) * sizeof *accounts);
+  if(!accounts) {
+    return cr_fail_memory(err);
+  }
+  self->accounts = accounts;
+  accounts[self->account_count++] = box->account;
+  box->account = NULL;
+  return 0;
+}
+
+/* client:account(options) -> handle | nil, err */
+static int l_client_account(lua_State *L)
+{
+  struct l_client *self = check_client(L);
+  struct account_box *box;
+  struct cr_error err;
+
+  lua_settop(L, 2);
+  l_need_table(L, 2, "options");
+  box = l_box_new(L, sizeof *box, free_account);
+  box->account = cr_account_new(&err);
+  if(!box->account || set_credentials(L, 2, "options", box->account, &err) != 0) {
+    return l_fail(L, &err);
+  }
+  if(!l_field_table(L, 2, "options", "endpoints")) {
+    return luaL_error(L, "options.endpoints: table expected, got nil");
+  }
+  if(set_endpoints(L, box->account, &err) != 0) {
+    return l_fail(L, &err);
+  }
+  box->account->max_attempts = (int)l_field_number(L, 2, "options", "max_attempts", box->account->max_attempts, 1);
+  open_engine(L, self);
+  if(keep_account(self, box, &err) != 0) {
+    return l_fail(L, &err);
+  }
+  l_box_release(box);
+  lua_pushinteger(L, (lua_Integer)self->account_count);
+  return 1;
+}
+
+/* client:credentials(account, credentials) -> true | nil, err */
+static int l_client_credentials(lua_State *L)
+{
+  const struct l_client *self = check_client(L);
+  struct cr_account *account = check_account(L, self, 2);
+  struct cr_error err;
+
+  luaL_checktype(L, 3, LUA_TTABLE);
+  if(set_credentials(L, 3, "credentials", account, &err) != 0) {
+    return l_fail(L, &err);
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* client:account_info(account) -> { clock_offset=, expires_at=, access_key_id= } */
+static int l_client_account_info(lua_State *L)
+{
+  const struct l_client *self = check_client(L);
+  struct cr_account *account = check_account(L, self, 2);
+  double offset = (double)account->clock_offset_ms / 1000, expires_at = (double)account->expires_at;
+
+  if(account->access_key_id) {
+    lua_pushstring(L, account->access_key_id); /* the last use of the account: what follows may collect */
+  } else {
+    lua_pushnil(L);
+  }
+  lua_createtable(L, 0, 3);
+  lua_insert(L, -2);
+  lua_setfield(L, -2, "access_key_id");
+  lua_pushnumber(L, offset);
+  lua_setfield(L, -2, "clock_offset");
+  if(expires_at > 0) {
+    l_pushwhole(L, expires_at);
+    lua_setfield(L, -2, "expires_at");
+  }
+  return 1;
+}
+
+/* What a submission says, read before anything of the core is made. Texts are anchored by the submission. */
+struct submission {
+  struct cr_tree *params;              /* in a box */
+  const struct cr_operation *operation;
+  const char *step;                    /* static text */
+  bool http;
+  int64_t account;
+  struct cr_identity *identity;        /* borrowed */
+  const struct cr_xml_view *view;
+  int64_t deadline_ms;
+};
+
+static void free_tree(void *payload)
+{
+  cr_tree_free(payload);
+}
+
+static const char *const step_names[] = {"import", "swap", "settle", "verify", "retire", NULL};
+
+static const char *need_step(lua_State *L, const char *name)
+{
+  int before = lua_gettop(L);
+
+  for(int i = 0; step_names[i]; i++) {
+    if(strcmp(step_names[i], name) == 0) {
+      return step_names[i];
+    }
+  }
+  lua_pushfstring(L, "submission.step: unknown step \"%s\"; one of: ", name);
+  for(int i = 0; step_names[i]; i++) {
+    lua_pushfstring(L, i ? ", %s" : "%s", step_names[i]);
+  }
+  lua_concat(L, lua_gettop(L) - before);
+  luaL_error(L, "%s", lua_tostring(L, -1));
+  return NULL;
+}
+
+static const struct cr_operation *need_operation(lua_State *L, const char *service, const char *name)
+{
+  enum cr_service wanted = need_service(L, "submission.service", service);
+  const struct cr_operation *operation = cr_operation_find(service, name);
+  int before = lua_gettop(L);
+  bool any = false;
+
+  if(operation) {
+    return operation;
+  }
+  lua_pushfstring(L, "submission.operation: %s has no operation \"%s\"; one of: ", service, name);
+  for(size_t i = 0; (operation = cr_operation_at(i)) != NULL; i++) {
+    if(operation->service == wanted) {
+      luaL_checkstack(L, 4, "too many operations");
+      lua_pushfstring(L, any ? ", %s" : "%s", operation->name);
+      any = true;
+    }
+  }
+  if(!any) {
+    lua_pushliteral(L, "(none)");
+  }
+  lua_concat(L, lua_gettop(L) - before);
+  luaL_error(L, "%s", lua_tostring(L, -1));
+  return NULL;
+}
+
+/* Exactly one of service with operation, step, http. */
+static void read_kind(lua_State *L, struct submission *in)
+{
+  const char *service = l_field_text(L, 2, "submission", "service", NULL);
+  const char *operation = l_field_text(L, 2, "submission", "operation", NULL);
+  const char *step = l_field_text(L, 2, "submission", "step", NULL);
+
+  in->http = l_field_table(L, 2, "submission", "http");
+  if(in->http) {
+    lua_pop(L, 1);
+  }
+  if((service || operation) + (step != NULL) + in->http != 1) {
+    luaL_error(L, "submission: one of `service` with `operation`, `step`, or `http` expected");
+  }
+  if(step) {
+    in->step = need_step(L, step);
+  }
+  if(service || operation) {
+    if(!service || !operation) {
+      luaL_error(L, "submission: `service` and `operation` go together");
+    }
+    in->operation = need_operation(L, service, operation);
+  }
+}
+
+static void read_identity(lua_State *L, struct submission *in)
+{
+  bool wanted = in->operation ? in->operation->identity : in->step && strcmp(in->step, "import") == 0;
+  const char *what = in->operation ? in->operation->name : in->step ? in->step : "http";
+
+  lua_pushliteral(L, "identity");
+  lua_rawget(L, 2);
+  if(!lua_isnil(L, -1)) {
+    in->identity = l_identity_test(L, -1);
+    if(!in->identity) {
+      luaL_error(L, "submission.identity: %s expected, got %s", L_IDENTITY_TYPE, luaL_typename(L, -1));
+    }
+    if(!wanted) {
+      luaL_error(L, "submission.identity: %s takes none", what);
+    }
+  } else if(wanted) {
+    luaL_error(L, "submission.identity: %s needs one", what);
+  }
+  lua_pop(L, 1);
+}
+
+static void read_view(lua_State *L, struct submission *in)
+{
+  const char *view = l_field_text(L, 2, "submission", "view", NULL);
+
+  if(!view) {
+    return;
+  }
+  if(strcmp(view, "holders") != 0) {
+    luaL_error(L, "submission.view: unknown view \"%s\"; one of: holders", view);
+  }
+  if(!in->operation || strcmp(in->operation->name, "ListDistributions") != 0) {
+    luaL_error(L, "submission.view: \"holders\" is for ListDistributions only");
+  }
+  in->view = &cr_holders_view;
+}
+
+/* Parameters as a tree in the box. 0, or -1 with *err (lack of memory). */
+static int read_tree(lua_State *L, struct submission *in, struct cr_error *err)
+{
+  static const char *const step_lists[] = {"Ids", "changed", NULL};
+  static const char *const http_lists[] = {"headers", NULL};
+  const char *field = in->http ? "http" : "params";
+  const char *const *lists = in->http ? http_lists : in->step ? step_lists : in->operation->lists;
+  int result = 0;
+
+  if(!l_field_table(L, 2, "submission", field)) {
+    return cr_node_add(in->params, NULL, NULL, CR_NODE_MAP) ? 0 : cr_fail_memory(err);
+  }
+  if(l_rawlen(L, -1) > 0) {
+    luaL_error(L, "%s: fields with names expected, got a list", field);
+  }
+  result = l_read_params(L, -1, field, lists, in->params, err);
+  if(result != 0 && err->kind == CR_KIND_INPUT) {
+    l_raise(L, err);
+  }
+  lua_pop(L, 1);
+  return result;
+}
+
+static struct cr_machine *make_machine(lua_State *L, const struct l_client *self, const struct submission *in,
+                                       struct cr_error *err)
+{
+  struct cr_account *account;
+
+  if(in->http) {
+    return cr_http_new(in->params->root, err);
+  }
+  account = find_account(self, in->account);
+  if(!account) {
+    luaL_error(L, self->account_count ? "submission.account: no such account of this client"
+                                      : "client has no account: add one with client:account first");
+  }
+  if(in->step) {
+    return cr_step_new(in->step, account, in->params->root, in->identity, err);
+  }
+  return cr_call_new(account, in->operation, in->params->root, in->identity, in->view, in->deadline_ms, err);
+}
+
+/* client:submit(submission) -> id | nil, err */
+static int l_client_submit(lua_State *L)
+{
+  static const char *const names[] = {
+    "account", "service", "operation", "step", "http", "params", "identity", "view", "timeout", NULL
+  };
+  const struct l_client *self = check_client(L);
+  struct submission in;
+  struct cr_machine *m;
+  struct cr_error err;
+  int64_t id = 0;
+
+  memset(&in, 0, sizeof in);
+  lua_settop(L, 2);
+  l_need_table(L, 2, "submission");
+  l_check_names(L, 2, "submission", names);
+  in.params = l_box_new(L, sizeof *in.params, free_tree);
+  cr_tree_init(in.params, L_PARAMS_MAX);
+  read_kind(L, &in);
+  read_view(L, &in);
+  in.account = l_field_whole(L, 2, "submission", "account", 1, 1);
+  in.deadline_ms = l_field_seconds(L, 2, "submission", "timeout");
+  if(in.deadline_ms && !in.operation) {
+    return luaL_error(L, "submission.timeout: is for operations; %s", in.step ? "a step takes its times as params"
+                                                                               : "http has a field of its own");
+  }
+  if(read_tree(L, &in, &err) != 0) {
+    return l_fail(L, &err);
+  }
+  read_identity(L, &in); /* last: nothing of Lua's runs between here and the machine's own reference */
+  open_engine(L, self);
+  m = make_machine(L, self, &in, &err);
+  l_box_release(in.params);
+  if(!m || cr_engine_submit(self->engine, m, &id, &err) != 0) {
+    return l_fail(L, &err);
+  }
+  l_pushwhole(L, (double)id);
+  return 1;
+}
+
+/* Runs protected, with the client and the decoder: what it raises becomes the operation's failure. */
+static int decode_protected(lua_State *L)
+{
+  struct l_client *self = lua_touserdata(L, 1);
+
+  lua_pushlstring(L, self->json, self->json_len);
+  lua_call(L, 1, 2); /* cjson.safe: value, or nil and a message; Neovim's raises */
+  if(lua_isnil(L, -2) && lua_type(L, -1) == LUA_TSTRING) {
+    cr_fail(&self->failure, CR_KIND_PARSE, "InvalidAnswer", "the answer is not JSON: %s", lua_tostring(L, -1));
+    return 0;
+  }
+  l_read_decoded(L, -2, self->into, &self->failure);
+  return 0;
+}
+
+/* The decoder is the upvalue of every method. */
+static void decode_one(lua_State *L, struct l_client *self)
+{
+  int status;
+
+  cr_error_clear(&self->failure);
+  lua_pushcfunction(L, decode_protected);
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  if(!lua_isfunction(L, -1)) {
+    lua_pop(L, 3);
+    cr_fail(&self->failure, CR_KIND_INPUT, "NoJson",
+            "the answer is JSON and there is nothing to read it with: install lua-cjson (Debian: lua-cjson, "
+            "luarocks: lua-cjson)");
+    return;
+  }
+  self->decoding = true;
+  status = lua_pcall(L, 2, 0, 0);
+  self->decoding = false;
+  if(status != 0) {
+    if(status == LUA_ERRMEM) {
+      cr_fail_memory(&self->failure);
+    } else {
+      const char *text = lua_tostring(L, -1);
+      cr_fail(&self->failure, CR_KIND_PARSE, "InvalidAnswer", "the answer is not JSON: %s", text ? text : "no reason given");
+    }
+    lua_pop(L, 1);
+  }
+}
+
+/* Decodes what waits for it and steps again, until nothing waits. Returns what is still running. */
+static size_t settle(lua_State *L, struct l_client *self, size_t running)
+{
+  int64_t id;
+  bool any;
+
+  luaL_checkstack(L, 8, "no room to decode answers");
+  do {
+    any = false;
+    while(cr_engine_undecoded(self->engine, &id, &self->json, &self->json_len, &self->into)) {
+      any = true;
+      decode_one(L, self);
+      if(self->close_asked) {
+        self->close_asked = false;
+        client_free(self);
+        luaL_error(L, "client is closed");
+      }
+      cr_engine_decoded(self->engine, id, self->failure.kind == CR_KIND_NONE ? NULL : &self->failure);
+    }
+    if(any) {
+      running = cr_engine_step(self->engine);
+    }
+  } while(any);
+  return running;
+}
+
+static int l_client_step(lua_State *L)
+{
+  struct l_client *self = check_client(L);
+
+  lua_pushinteger(L, (lua_Integer)settle(L, self, cr_engine_step(self->engine)));
+  return 1;
+}
+
+/* client:wait([seconds [, fd]]) */
+static int l_client_wait(lua_State *L)
+{
+  struct l_client *self = check_client(L);
+  double seconds = luaL_optnumber(L, 2, -1);
+  int fd = -1;
+
+  luaL_argcheck(L, !isnan(seconds), 2, "a number of seconds expected");
+  if(!lua_isnoneornil(L, 2) && seconds < 0) {
+    seconds = 0;
+  }
+  if(seconds > 1e9) {
+    seconds = -1;
+  }
+  if(!lua_isnoneornil(L, 3)) {
+    fd = (int)l_arg_whole(L, 3, 0);
+  }
+  lua_pushinteger(L, (lua_Integer)settle(L, self, cr_engine_wait(self->engine, seconds, fd)));
+  return 1;
+}
+
+struct machine_box {
+  struct cr_machine *m;
+};
+
+static void free_machine(void *payload)
+{
+  struct machine_box *box = payload;
+  cr_machine_free(box->m);
+}
+
+/* client:take() -> id, result | id, nil, err | nothing */
+static int l_client_take(lua_State *L)
+{
+  const struct l_client *self = check_client(L);
+  struct machine_box *box = l_box_new(L, sizeof *box, free_machine);
+  const struct cr_node *facts;
+  int64_t id = 0;
+
+  box->m = cr_engine_take(open_engine(L, self), &id);
+  if(!box->m) {
+    lua_pushnil(L);
+    return 1;
+  }
+  l_pushwhole(L, (double)id);
+  if(box->m->error.kind == CR_KIND_NONE) {
+    if(box->m->result.root) {
+      l_push_node(L, box->m->result.root);
+    } else {
+      lua_pushboolean(L, 1);
+    }
+    l_box_release(box);
+    return 2;
+  }
+  lua_pushnil(L);
+  l_push_error(L, &box->m->error);
+  facts = cr_get(box->m->result.root, "facts"); /* why a retirement was refused */
+  if(facts) {
+    l_push_node(L, facts);
+    lua_setfield(L, -2, "facts");
+  }
+  l_box_release(box);
+  return 3;
+}
+
+static int l_client_cancel(lua_State *L)
+{
+  const struct l_client *self = check_client(L);
+
+  lua_pushboolean(L, cr_engine_cancel(self->engine, l_arg_whole(L, 2, 0)));
+  return 1;
+}
+
+static int l_client_pollfd(lua_State *L)
+{
+  lua_pushinteger(L, cr_engine_pollfd(check_client(L)->engine));
+  return 1;
+}
+
+static int l_client_events(lua_State *L)
+{
+  check_client(L);
+  lua_pushliteral(L, "r");
+  return 1;
+}
+
+static int l_client_timeout(lua_State *L)
+{
+  double seconds = cr_engine_timeout(check_client(L)->engine);
+
+  if(seconds < 0) {
+    lua_pushnil(L);
+  } else {
+    lua_pushnumber(L, seconds);
+  }
+  return 1;
+}
+
+static void set_count(lua_State *L, const char *name, uint64_t count)
+{
+  l_pushwhole(L, (double)count);
+  lua_setfield(L, -2, name);
+}
+
+static int l_client_stats(lua_State *L)
+{
+  struct cr_engine_stats stats;
+
+  cr_engine_stats(check_client(L)->engine, &stats);
+  lua_createtable(L, 0, 15);
+  set_count(L, "submitted", stats.submitted);
+  set_count(L, "finished", stats.finished);
+  set_count(L, "failed", stats.failed);
+  set_count(L, "cancelled", stats.cancelled);
+  set_count(L, "attempts", stats.attempts);
+  set_count(L, "throttled", stats.throttled);
+  set_count(L, "retried", stats.retried);
+  set_count(L, "connections", stats.connections);
+  set_count(L, "bytes_received", stats.bytes_received);
+  set_count(L, "bytes_sent", stats.bytes_sent);
+  set_count(L, "running", stats.running);
+  set_count(L, "waiting_decode", stats.waiting_decode);
+  set_count(L, "waiting_time", stats.waiting_time);
+  set_count(L, "in_transfer", stats.in_transfer);
+  set_count(L, "finished_untaken", stats.finished_untaken);
+  return 1;
+}
+
+/* client:attempt() -> the next attempt not asked for yet | nil */
+static int l_client_attempt(lua_State *L)
+{
+  const struct l_client *self = check_client(L);
+  struct cr_attempt attempt;
+  int64_t id = 0;
+
+  if(!cr_engine_attempt(self->engine, &id, &attempt)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  lua_createtable(L, 0, 8);
+  set_count(L, "id", (uint64_t)id);
+  lua_pushstring(L, attempt.operation);
+  lua_setfield(L, -2, "operation");
+  lua_pushinteger(L, attempt.attempt);
+  lua_setfield(L, -2, "attempt");
+  lua_pushinteger(L, attempt.status);
+  lua_setfield(L, -2, "status");
+  lua_pushstring(L, attempt.code);
+  lua_setfield(L, -2, "code");
+  lua_pushstring(L, attempt.request_id);
+  lua_setfield(L, -2, "request_id");
+  lua_pushnumber(L, (lua_Number)attempt.elapsed_ms / 1000);
+  lua_setfield(L, -2, "elapsed");
+  lua_pushboolean(L, attempt.throttled);
+  lua_setfield(L, -2, "throttled");
+  return 1;
+}
+
+static int l_client_close(lua_State *L)
+{
+  client_free(luaL_checkudata(L, 1, L_CLIENT_TYPE));
+  return 0;
+}
+
+static int l_client_tostring(lua_State *L)
+{
+  const struct l_client *self = luaL_checkudata(L, 1, L_CLIENT_TYPE);
+  struct cr_engine_stats stats;
+
+  if(!self->engine || self->close_asked) {
+    lua_pushliteral(L, L_CLIENT_TYPE " (closed)");
+  } else if(self->pid != getpid()) {
+    lua_pushliteral(L, L_CLIENT_TYPE " (of another process)");
+  } else {
+    cr_engine_stats(self->engine, &stats);
+    lua_pushfstring(L, L_CLIENT_TYPE " (%d running)", (int)stats.running);
+  }
+  return 1;
+}
+
+static const struct luaL_Reg core_functions[] = {
+  {"client", l_client},
+  {NULL, NULL}
+};
+
+static const struct luaL_Reg client_methods[] = {
+  {"account", l_client_account},
+  {"credentials", l_client_credentials},
+  {"account_info", l_client_account_info},
+  {"submit", l_client_submit},
+  {"step", l_client_step},
+  {"wait", l_client_wait},
+  {"take", l_client_take},
+  {"cancel", l_client_cancel},
+  {"pollfd", l_client_pollfd},
+  {"events", l_client_events},
+  {"timeout", l_client_timeout},
+  {"stats", l_client_stats},
+  {"attempt", l_client_attempt},
+  {"close", l_client_close},
+  {NULL, NULL}
+};
+
+static const struct luaL_Reg client_metamethods[] = {
+  {"__gc", l_client_close},
+  {"__close", l_client_close},
+  {"__tostring", l_client_tostring},
+  {NULL, NULL}
+};
+
+/* The decoder is captured now: a program that changes `require` later does not change who reads answers. */
+void l_open_client(lua_State *L)
+{
+  l_push_decoder(L);
+  l_type_new(L, L_CLIENT_TYPE, client_methods, client_metamethods, 1);
+  l_setfuncs(L, core_functions, 0);
+}
