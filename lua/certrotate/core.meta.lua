@@ -287,6 +287,12 @@ function core.monotonic() end
 ---@param text string
 ---@return string hex
 function core.sha256(text) end
+--- Makes a folder and every missing one above it, mode 0700; fine when it is there already.
+---@param path string
+---@return boolean? ok
+---@return certrotate.Error?
+function core.make_directory(path) end
+
 --- The absolute path of an existing file.
 ---@param path string
 ---@return string?

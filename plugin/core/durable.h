@@ -30,4 +30,7 @@ int cr_write_file(const char *path, const char *text, size_t len, struct cr_erro
 /* The absolute path of an existing file, to be freed by the caller; NULL and *err. */
 char *cr_realpath(const char *path, struct cr_error *err);
 
+/* The folder and every missing one above it, mode 0700; fine when it is there already. */
+int cr_make_directory(const char *path, struct cr_error *err);
+
 #endif
