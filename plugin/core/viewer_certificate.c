@@ -261,7 +261,7 @@ static int locate(struct region *region, const char *config, size_t len, struct 
   }
   if(found == 0) {
     return cr_fail(err, CR_KIND_PARSE, "NoViewerCertificate",
-                   "no ViewerCertificate directly below the root: this is not the configuration of a distribution but %s",
+                   "no ViewerCertificate directly below the root: this is not a distribution's configuration but %s",
                    region->tree.root->name);
   }
   if(found > 1) {
@@ -603,8 +603,8 @@ static int check_reference(const char *reference, const char *which, struct cr_e
     return 0;
   }
   return cr_fail(err, CR_KIND_INPUT, "InvalidReference",
-                 "%s certificate is neither an ACM ARN (arn:aws:acm:...) nor an IAM server certificate id (ASCA...): \"%s\"",
-                 which, reference ? reference : "");
+                 "%s certificate is neither an ACM ARN (arn:aws:acm:...) nor an IAM server-certificate id: %s", which,
+                 reference ? reference : "");
 }
 
 int cr_viewer_certificate_swap(const char *config, size_t len, const char *from, const char *to, struct cr_buf *out,
