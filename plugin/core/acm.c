@@ -73,8 +73,8 @@ const struct cr_operation cr_acm_operations[] = {
   { ACM, .name = "ListCertificates", .params = none, .lists = listing_lists, .idempotent = true,
     .prepare = list_every_key_type },
   /* A repeated delete would answer ResourceNotFoundException for our own success. */
-  { ACM, .name = "DeleteCertificate", .params = by_arn },
-  { ACM, .name = "AddTagsToCertificate", .params = tagging, .lists = tag_lists, .idempotent = true },
+  { ACM, .name = "DeleteCertificate", .params = by_arn, .quiet = true },
+  { ACM, .name = "AddTagsToCertificate", .params = tagging, .lists = tag_lists, .idempotent = true, .quiet = true },
   { ACM, .name = "ListTagsForCertificate", .params = by_arn, .idempotent = true },
   { .name = NULL },
 };

@@ -44,6 +44,7 @@ struct cr_operation {
   bool with_etag;                   /* result gets ETag */
   bool with_body;                   /* result gets Body: the answer as received (configurations) */
   const char *wrap;                 /* result becomes { <wrap> = parsed root } e.g. "DistributionConfig"; NULL: root's children */
+  bool quiet;                       /* success may have an empty body (DeleteCertificate); elsewhere that is a truncated answer */
   /* Turns XML's texts into lists, numbers and booleans by name. NULL for JSON.
    * Called once on the parsed root, before anything is wrapped or unwrapped; changes nodes in place. */
   void (*shape)(struct cr_node *root);

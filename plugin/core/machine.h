@@ -7,7 +7,8 @@
  *
  * Protocol, from whoever drives (engine, parent machine, test):
  *   need = m->class->next(m, now, &want)
- *     CR_NEED_SEND    do want.request, then m->class->answered(m, now, &answer), then next
+ *     CR_NEED_SEND    do want.request, then m->class->answered(m, now, &answer), then next. Asking again before
+ *                     `answered` is harmless and makes the request anew: a request that had to queue is signed late
  *     CR_NEED_DECODE  parse want.json into want.into, then m->class->decoded(m, &err or NULL), then next
  *     CR_NEED_WAIT    not before want.until_mono_ms (or earlier: asking again is harmless), then next
  *     CR_NEED_DONE    m->result is filled
@@ -39,6 +40,9 @@ struct cr_request {
   size_t max_body;                  /* of the answer; 0: the engine's own limit */
   int64_t total_timeout_ms;         /* 0: the engine's own */
   int64_t connect_timeout_ms;       /* 0: the engine's own */
+  int64_t within_ms;                /* what is left of a deadline: caps both timeouts; 0: no deadline */
+  bool once;                        /* on a connection of its own: libcurl silently repeats a request whose reused
+                                     * connection dies, and this one must not be carried out twice */
   bool no_proxy;                    /* link-local metadata addresses */
   /* A probe: TLS handshake only. connect_to is "host:port" actually dialled; server name and
    * verification come from url. The chain served is returned, whether or not it verifies. */

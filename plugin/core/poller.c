@@ -1,0 +1,134 @@
+/* poller.c - epoll and a timerfd behind one descriptor (see poller.h).
+ *
+ * System calls only. Owns the two descriptors; the sockets belong to libcurl. */
+#include "poller.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BATCH 64
+
+int64_t cr_monotonic_ms(void)
+{
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int cr_poller_open(struct cr_poller *poller, struct cr_error *err)
+{
+  struct epoll_event event;
+
+  poller->armed_ms = -1;
+  poller->timer = -1;
+  poller->epoll = epoll_create1(EPOLL_CLOEXEC);
+  if(poller->epoll < 0) {
+    goto fail;
+  }
+  poller->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  if(poller->timer < 0) {
+    goto fail;
+  }
+  memset(&event, 0, sizeof event);
+  event.events = EPOLLIN;
+  event.data.fd = poller->timer;
+  if(epoll_ctl(poller->epoll, EPOLL_CTL_ADD, poller->timer, &event) < 0) {
+    goto fail;
+  }
+  return 0;
+
+fail:
+  cr_fail(err, CR_KIND_TRANSPORT, "NoDescriptor", "cannot make a descriptor to wait on: %s", strerror(errno));
+  cr_poller_close(poller);
+  return -1;
+}
+
+void cr_poller_close(struct cr_poller *poller)
+{
+  if(poller->timer >= 0) {
+    close(poller->timer);
+  }
+  if(poller->epoll >= 0) {
+    close(poller->epoll);
+  }
+  poller->timer = poller->epoll = -1;
+}
+
+void cr_poller_watch(struct cr_poller *poller, int fd, bool read, bool write)
+{
+  struct epoll_event event;
+
+  memset(&event, 0, sizeof event);
+  event.data.fd = fd;
+  event.events = (read ? EPOLLIN : 0u) | (write ? EPOLLOUT : 0u);
+  if(!event.events) {
+    epoll_ctl(poller->epoll, EPOLL_CTL_DEL, fd, &event);
+    return;
+  }
+  /* The kernel forgets a closed socket by itself and libcurl may reuse the number: whatever is there is replaced. */
+  if(epoll_ctl(poller->epoll, EPOLL_CTL_MOD, fd, &event) < 0 && errno == ENOENT) {
+    epoll_ctl(poller->epoll, EPOLL_CTL_ADD, fd, &event);
+  }
+}
+
+void cr_poller_arm(struct cr_poller *poller, int64_t in_ms)
+{
+  struct itimerspec at;
+  int64_t due;
+
+  if(in_ms < 0) {
+    return;
+  }
+  due = cr_monotonic_ms() + in_ms;
+  if(poller->armed_ms >= 0 && poller->armed_ms <= due) {
+    return;
+  }
+  memset(&at, 0, sizeof at);
+  at.it_value.tv_sec = (time_t)(in_ms / 1000);
+  at.it_value.tv_nsec = in_ms ? (long)(in_ms % 1000) * 1000000 : 1; /* all zero would disarm */
+  if(timerfd_settime(poller->timer, 0, &at, NULL) == 0) {
+    poller->armed_ms = due;
+  }
+}
+
+int cr_poller_ready(struct cr_poller *poller, struct cr_ready *out, int max)
+{
+  struct epoll_event events[BATCH];
+  int count = epoll_wait(poller->epoll, events, max < BATCH ? max : BATCH, 0), kept = 0;
+
+  for(int i = 0; i < count; i++) {
+    uint64_t expirations;
+    if(events[i].data.fd == poller->timer) {
+      if(read(poller->timer, &expirations, sizeof expirations) > 0) {
+        poller->armed_ms = -1;
+      }
+      continue;
+    }
+    out[kept].fd = events[i].data.fd;
+    out[kept].readable = (events[i].events & (EPOLLIN | EPOLLHUP)) != 0;
+    out[kept].writable = (events[i].events & EPOLLOUT) != 0;
+    out[kept].failed = (events[i].events & EPOLLERR) != 0;
+    kept++;
+  }
+  return kept;
+}
+
+void cr_poller_wait(struct cr_poller *poller, int64_t timeout_ms, int extra)
+{
+  struct pollfd fds[2];
+  struct timespec left;
+
+  memset(fds, 0, sizeof fds);
+  fds[0].fd = poller->epoll;
+  fds[0].events = POLLIN;
+  fds[1].fd = extra;
+  fds[1].events = POLLIN;
+  left.tv_sec = (time_t)(timeout_ms / 1000);
+  left.tv_nsec = (long)(timeout_ms % 1000) * 1000000;
+  ppoll(fds, extra >= 0 ? 2 : 1, timeout_ms >= 0 ? &left : NULL, NULL);
+}
