@@ -14,7 +14,7 @@
 struct cr_identity;
 
 struct cr_identity_source {
-  const char *certificate;   /* path: leaf, perhaps with its chain in any order; or PKCS#12 with everything; PEM or DER */
+  const char *certificate;   /* path: leaf, perhaps with its chain in any order; PEM, DER, PKCS#12 with everything */
   const char *private_key;   /* path; NULL when the certificate file (PEM bundle, PKCS#12) holds it */
   const char *chain;         /* path or NULL */
   const char *passphrase;    /* NULL: none; used for encrypted PEM and PKCS#12 */
@@ -26,8 +26,9 @@ struct cr_identity_source {
 
 /* Reads, matches the key to the leaf, orders the chain (each certifies the one before), drops a self-signed root
  * and repeated certificates. Every refusal is one line that names the file and says what to do. Codes:
- * FileUnreadable, NoCertificate, NoPrivateKey, KeyPairMismatch, WrongPassphrase, PassphraseNeeded, BrokenChain,
- * UnsupportedKey, FileTooLarge. NULL on failure. */
+ * FileUnreadable, FileTooLarge, NoCertificate, MalformedCertificate, NoPrivateKey, MalformedPrivateKey,
+ * UnsupportedKey, PassphraseNeeded, WrongPassphrase, UnsupportedEncryption, KeyPairMismatch, BrokenChain;
+ * OutOfMemory. NULL on failure. Never prompts. */
 struct cr_identity *cr_identity_load(const struct cr_identity_source *source, struct cr_error *err);
 struct cr_identity *cr_identity_ref(struct cr_identity *identity);
 void cr_identity_unref(struct cr_identity *identity);
@@ -39,7 +40,7 @@ struct cr_certificate {
   char *serial;                               /* "07:71:..", as ACM prints it */
   int64_t not_before, not_after;              /* Unix seconds */
   char key_type[24];                          /* ACM's enum: RSA_2048, EC_prime256v1, ... or OpenSSL's name */
-  char signature_algorithm[32];
+  char signature_algorithm[32];               /* "SHA256WITHRSA" */
   bool self_signed;
   char **names; size_t name_count;            /* DNS subject alternative names, lower case, in order */
   char *ocsp;                                 /* responder URL or NULL */
@@ -58,15 +59,16 @@ const char *cr_identity_chain_pem(const struct cr_identity *identity);  /* "" wh
 int cr_identity_private_key_pem(const struct cr_identity *identity, struct cr_buf *out, struct cr_error *err);
 bool cr_identity_key_matches(const struct cr_identity *identity, const char *certificate_pem, size_t len);
 
-/* Exact, or one wildcard label on the same level; both lower-cased. "*.a.b" covers "x.a.b" and the alias "*.a.b". */
+/* Exact, or one wildcard label on the same level; upper and lower case are the same. "*.a.b" covers "x.a.b" and the alias "*.a.b". */
 bool cr_name_covers(const char *name, const char *alias);
 bool cr_certificate_covers(const struct cr_certificate *certificate, const char *alias);
 
-/* What CloudFront (aws-reference 5.1) would refuse or a person should know, as a LIST of
- * { level = "refuse"|"warn", code =, message = } below `parent` ("list of findings").
+/* What CloudFront (aws-reference 5.1) would refuse or a person should know, added to the LIST `parent` as
+ * { level = "refuse"|"warn", code =, message = }.
  * store: "acm" or "iam". now: Unix seconds. trust: PEM file with more roots, or NULL; an unknown root only warns.
- * Codes: Expired, NotYetValid, ExpiresSoon, UnsupportedKey, ChainTooLong, ChainExpired, NoChain, SelfSigned,
- * UnknownRoot, KeyTooLarge (5120 bytes in ACM), NoNames, OcspTooLong. */
+ * Codes: Expired, NotYetValid, ExpiresSoon, UnsupportedKey, NoNames, NoIssuer, KeyTooLarge (5120 bytes in ACM),
+ * CertificateTooLarge, ChainTooLong, ChainExpired, NoChain, BrokenChain, SelfSigned, UnknownRoot, WrongPurpose,
+ * OcspTooLong. -1 when `trust` cannot be read or memory is short. */
 int cr_identity_check(const struct cr_identity *identity, const char *store, int64_t now, const char *trust,
                       struct cr_tree *tree, struct cr_node *parent, struct cr_error *err);
 
