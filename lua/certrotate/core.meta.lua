@@ -167,6 +167,8 @@ function client:account(options) end
 --- Replaces an account's credentials; requests sent from now on use them.
 ---@param account integer
 ---@param credentials {access_key_id:string, secret_access_key:string, session_token?:string, expires_at?:integer}
+---@return boolean? ok
+---@return certrotate.Error?
 function client:credentials(account, credentials) end
 --- What the account knows: clock offset in seconds, expiry.
 ---@param account integer
@@ -225,7 +227,11 @@ function client:timeout() end
 ---@field connections integer
 ---@field bytes_received integer
 ---@field bytes_sent integer
----@field running integer
+---@field running integer            not finished; of these:
+---@field waiting_decode integer     for their JSON
+---@field waiting_time integer       for a retry, a settle, a rate limit
+---@field in_transfer integer
+---@field finished_untaken integer   finished, not taken yet
 ---@return certrotate.Stats
 function client:stats() end
 --- The next attempt made since the last asking (at most 1024 are kept): for traces.

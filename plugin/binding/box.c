@@ -27,6 +27,11 @@ void *l_box_new(lua_State *L, size_t size, void (*release)(void *payload))
   return payload;
 }
 
+void *l_box_at(lua_State *L, int index)
+{
+  return (char *)lua_touserdata(L, index) + PAYLOAD;
+}
+
 void l_box_release(void *payload)
 {
   struct box *box = (struct box *)(void *)((char *)payload - PAYLOAD);

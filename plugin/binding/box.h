@@ -10,6 +10,8 @@
 /* Pushes a userdata and returns its payload of `size` zeroed bytes. `release` is called once, with the payload:
  * by l_box_release, or by the collector. It must accept a payload that is still all zero. */
 void *l_box_new(lua_State *L, size_t size, void (*release)(void *payload));
+/* The payload of the box at `index`, which must be one. */
+void *l_box_at(lua_State *L, int index);
 /* Releases now what the collector would release later. The payload is zero afterwards and not released again. */
 void l_box_release(void *payload);
 

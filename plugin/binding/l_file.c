@@ -123,6 +123,19 @@ static void free_path(void *payload)
   free(box->path);
 }
 
+/* core.make_directory(path) -> true | nil, err */
+static int l_make_directory(lua_State *L)
+{
+  const char *path = l_arg_text(L, 1, NULL);
+  struct cr_error err;
+
+  if(cr_make_directory(path, &err) != 0) {
+    return l_fail(L, &err);
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 /* core.realpath(path) -> path | nil, err */
 static int l_realpath(lua_State *L)
 {
@@ -143,6 +156,7 @@ static const struct luaL_Reg core_functions[] = {
   {"append", l_append},
   {"write_file", l_write_file},
   {"realpath", l_realpath},
+  {"make_directory", l_make_directory},
   {NULL, NULL}
 };
 

@@ -267,7 +267,7 @@ static void push_signature(lua_State *L, const struct cr_signature *out)
 /* core.sign(request) -> headers, stages | nil, err */
 static int l_sign(lua_State *L)
 {
-  struct workspace *home = lua_touserdata(L, lua_upvalueindex(1)), *space = home;
+  struct workspace *home = l_box_at(L, lua_upvalueindex(1)), *space = home;
   struct cr_sign_request in;
   struct cr_error err;
 

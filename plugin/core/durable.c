@@ -346,25 +346,23 @@ char *cr_realpath(const char *path, struct cr_error *err)
 
 int cr_make_directory(const char *path, struct cr_error *err)
 {
-  char *copy = cr_strdup(path), *slash;
+  char *copy = cr_strdup(path);
   struct stat info;
+  int result = 0;
 
   if(!copy) {
     return cr_fail_memory(err);
   }
-  for(slash = strchr(copy + 1, '/'); *copy && slash; slash = strchr(slash + 1, '/')) {
+  for(char *slash = strchr(copy, '/'); slash; slash = strchr(slash + 1, '/')) {
     *slash = '\0';
-    (void)mkdir(copy, 0700);   /* what is in the way shows in the last one */
+    (void)mkdir(copy, 0700); /* what is in the way shows in the last one */
     *slash = '/';
   }
-  if(mkdir(copy, 0700) != 0 && (errno != EEXIST || stat(copy, &info) != 0 || !S_ISDIR(info.st_mode))) {
-    int why = errno;
-
-    (void)cr_fail(err, CR_KIND_INPUT, "FileUnwritable", "cannot make the folder %s: %s", path,
-                  why == EEXIST ? "something else has that name" : strerror(why));
-    free(copy);
-    return -1;
+  if(mkdir(copy, 0700) != 0 && (errno != EEXIST || stat(copy, &info) != 0)) {
+    result = fail_errno(err, "FileUnwritable", "make the folder", path, errno);
+  } else if(stat(copy, &info) == 0 && !S_ISDIR(info.st_mode)) {
+    result = cr_fail(err, CR_KIND_INPUT, "FileUnwritable", "cannot make the folder %s: something else has that name", path);
   }
   free(copy);
-  return 0;
+  return result;
 }
