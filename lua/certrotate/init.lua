@@ -1,0 +1,69 @@
+--- certrotate: replaces a TLS certificate on every CloudFront distribution that uses it, in a safe order.
+--
+--   local certrotate = require "certrotate"
+--   local aws = certrotate.must(certrotate.connect { profile = "prod" })
+--   local new = certrotate.must(certrotate.identity { certificate = "fullchain.pem", private_key = "privkey.pem" })
+--   local plan = certrotate.must(aws:plan { replace = "arn:aws:acm:us-east-1:…", with = new,
+--                                           policy = certrotate.policy.cheapest { canary = 1, soak = 600 } })
+--   print(plan)
+--   local report, err = plan:run { journal = "www.journal", on_event = certrotate.progress() }
+--
+-- Loading this module does no I/O. Failures are `nil, err` (tostring(err) is one line that says what to do);
+-- misuse raises a string.
+local core = require("certrotate.core")
+local errors = require("certrotate.errors")
+
+---@class certrotate
+---@field core certrotate.core
+---@field policy table             certrotate.rotation.policy: careful, cheapest, …
+---@field task table               certrotate.task: pause, all, any
+---@field json table
+---@field fmt table
+local M = {
+  --- Version of the module.
+  version = core.VERSION,
+  core = core,
+}
+
+--- Opens a session with an AWS account.
+---@param options? certrotate.ConnectOptions
+---@return certrotate.Session?
+---@return certrotate.Error?
+function M.connect(options) return require("certrotate.session").connect(options) end
+
+--- Loads a certificate, its chain and its private key; the key stays in C memory.
+---@param options certrotate.IdentityOptions
+---@return certrotate.Identity?
+---@return certrotate.Error?
+function M.identity(options) return core.identity(options) end
+
+--- A function for `on_event` that shows a run's progress.
+---@param options? certrotate.ProgressOptions
+---@return fun(event: table)
+function M.progress(options) return require("certrotate.report.progress").new(options) end
+
+--- Reads a plan that was saved.
+---@param path string
+---@return certrotate.Plan?
+---@return certrotate.Error?
+function M.load_plan(path) return require("certrotate.rotation.plan").load(path) end
+
+--- Hands its arguments on, or raises the error's one line: for scripts that stop at the first failure.
+M.must = errors.must
+
+-- Parts that are loaded when they are first asked for.
+local PARTS = {
+  policy = "certrotate.rotation.policy", task = "certrotate.task", json = "certrotate.json", fmt = "certrotate.fmt",
+  errors = "certrotate.errors",
+}
+
+return setmetatable(M, {
+  __name = "certrotate",
+  __index = function(self, name)
+    local module = PARTS[name]
+    if not module then return nil end
+    local part = require(module)
+    rawset(self, name, part)
+    return part
+  end,
+})
