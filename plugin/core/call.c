@@ -1,0 +1,671 @@
+/* call.c - one operation of one service as a machine (see call.h for the rules it keeps).
+ *
+ * Owns its copy of the parameters, the draft of the request with its body, and what came of the last attempt; shares
+ * the account and the identity by reference. Everything is wiped when it goes. */
+#include "call.h"
+#include "classify.h"
+#include "request.h"
+#include "result.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PARAMS_MAX ((size_t)16 << 20)
+#define RESULT_MAX ((size_t)128 << 20)   /* a tree is several times its text; the answer itself is bounded before */
+#define ERROR_TREE_MAX ((size_t)1 << 20)
+#define PATIENCE_MS 120000               /* with throttling, when the caller set no deadline */
+#define COST_RETRY 5
+#define COST_TIMEOUT 10
+#define TOKENS_MAX 500
+
+enum state { SENDING, DECODING_RESULT, DECODING_ERROR, WAITING, DONE, FAILED };
+
+struct call {
+  struct cr_machine machine;
+  struct cr_account *account;
+  const struct cr_operation *operation;
+  struct cr_identity *identity;
+  const struct cr_xml_view *view;
+  struct cr_tree params;
+  struct cr_draft draft;
+  struct cr_signature signature;
+  struct cr_request request;
+  enum state state;
+
+  bool started;
+  int64_t deadline_ms;               /* for the whole call, 0: none */
+  int64_t started_mono_ms;
+  int64_t until_mono_ms;             /* WAITING */
+  int64_t signed_offset_ms;          /* the clock offset the attempt on its way was signed with */
+  int attempts, throttles, transients;
+  double last_cost;                  /* what the latest retry took from the account's bucket */
+  bool skew_corrected;
+
+  struct cr_sink sink;
+  struct cr_xml *xml;                /* parses a 2xx answer as it arrives */
+  bool xml_failed;
+  struct cr_error xml_error;
+  struct cr_answer answer;           /* kept while a JSON body is decoded */
+  struct cr_tree error_tree;         /* a decoded JSON error body */
+  bool decoded, decode_failed;
+  struct cr_error decode_error;
+
+  bool attempt_told;
+  struct cr_attempt attempt;
+};
+
+static struct call *of(struct cr_machine *m)
+{
+  return (struct call *)m;
+}
+
+/* ---- sending ---- */
+
+/* Runs inside libcurl: touches the parser and the tree, nothing else. */
+static int feed(void *user, const char *data, size_t len)
+{
+  struct call *call = user;
+  if(!call->xml) {
+    call->xml = cr_xml_new(&call->machine.result, call->view);
+    if(!call->xml) {
+      call->xml_failed = true;
+      return cr_fail_memory(&call->xml_error);
+    }
+  }
+  if(cr_xml_feed(call->xml, data, len, &call->xml_error) < 0) {
+    call->xml_failed = true;
+    return -1;
+  }
+  return 0;
+}
+
+static void forget_answer(struct call *call)
+{
+  cr_xml_free(call->xml);
+  call->xml = NULL;
+  call->xml_failed = false;
+  cr_error_clear(&call->xml_error);
+  cr_tree_free(&call->machine.result);
+  cr_tree_free(&call->error_tree);
+  cr_answer_free(&call->answer);
+  call->decoded = call->decode_failed = false;
+}
+
+static int add_signature(struct call *call, const struct cr_moment *now, struct cr_error *err)
+{
+  const struct cr_account *account = call->account;
+  struct cr_signature *out = &call->signature;
+  struct cr_draft *draft = &call->draft;
+  struct cr_header *headers = draft->headers;
+  bool s3 = call->operation->service == CR_S3;
+  struct cr_sign_request sign = {
+    .method = draft->method, .url = draft->url.data, .headers = headers, .header_count = draft->header_count,
+    .body = call->request.body, .body_len = call->request.body_len,
+    .service = cr_service_name(call->operation->service), .region = account->endpoints[call->operation->service].region,
+    .access_key_id = account->access_key_id, .secret_access_key = account->secret_access_key,
+    .session_token = account->session_token, .time = (now->unix_ms + account->clock_offset_ms) / 1000,
+    .normalize_path = !s3, .double_encode = !s3, .sign_body = s3, .keys = account->keys
+  };
+  size_t count = draft->header_count;
+
+  if(count + 4 > CR_DRAFT_HEADERS) {
+    return cr_fail(err, CR_KIND_INPUT, "TooManyHeaders", "%s: too many header parameters", call->operation->name);
+  }
+  if(cr_sigv4_sign(&sign, out, err) < 0) {
+    return -1;
+  }
+  headers[count++] = (struct cr_header){ "X-Amz-Date", out->amz_date, strlen(out->amz_date) };
+  if(out->add_content_sha256) {
+    headers[count++] = (struct cr_header){ "X-Amz-Content-SHA256", out->payload_hash, strlen(out->payload_hash) };
+  }
+  if(out->add_security_token) {
+    headers[count++] = (struct cr_header){ "X-Amz-Security-Token", account->session_token, strlen(account->session_token) };
+  }
+  headers[count++] = (struct cr_header){ "Authorization", out->authorization.data, out->authorization.len };
+  call->request.header_count = count;
+  return 0;
+}
+
+/* A PUT that carries If-Match may be repeated by libcurl itself: the second one is refused. */
+static bool has_precondition(const struct cr_draft *draft)
+{
+  for(size_t i = 0; i < draft->header_count; i++) {
+    if(cr_strcasecmp(draft->headers[i].name, "if-match") == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Draws the request anew: endpoint, credentials and clock are those of this moment. */
+static int draw(struct call *call, const struct cr_moment *now, struct cr_error *err)
+{
+  const struct cr_operation *operation = call->operation;
+  struct cr_request *request = &call->request;
+
+  if(cr_draft_head(&call->draft, operation, &call->account->endpoints[operation->service], call->params.root, err) < 0) {
+    return -1;
+  }
+  if(operation->identity && !call->draft.body.len &&
+     cr_draft_body(&call->draft, operation, call->params.root, call->identity, err) < 0) {
+    return -1;
+  }
+  request->method = call->draft.method;
+  request->url = call->draft.url.data;
+  request->headers = call->draft.headers;
+  request->header_count = call->draft.header_count;
+  request->body = call->draft.body.data;
+  request->body_len = call->draft.body.len;
+  request->once = !operation->idempotent && !has_precondition(&call->draft);
+  request->sink = operation->protocol != CR_JSON11 && !operation->with_body ? &call->sink : NULL;
+  request->within_ms = 0;
+  if(call->deadline_ms) {
+    request->within_ms = call->started_mono_ms + call->deadline_ms - now->mono_ms;
+  }
+  call->signed_offset_ms = call->account->clock_offset_ms;
+  return call->account->access_key_id ? add_signature(call, now, err) : 0;
+}
+
+/* ---- ends ---- */
+
+static void fail(struct call *call)
+{
+  struct cr_error *err = &call->machine.error;
+  memcpy(err->operation, call->machine.operation, sizeof err->operation);
+  cr_tree_free(&call->machine.result);
+  cr_buf_free(&call->draft.body);
+  call->state = FAILED;
+}
+
+/* Appends to the message what people need to know beside it. */
+static void remark(struct cr_error *err, const char *text)
+{
+  size_t len = strlen(err->message);
+  snprintf(err->message + len, sizeof err->message - len, "%s", text);
+}
+
+/* Before the first attempt came back, or because a wait took longer than asked for. */
+static void fail_deadline(struct call *call)
+{
+  struct cr_error *err = &call->machine.error;
+  if(err->kind == CR_KIND_NONE) {
+    cr_fail(err, CR_KIND_TIMEOUT, "DeadlineExceeded", "not done within the time limit of %" PRId64 " ms",
+            call->deadline_ms);
+    err->retryable = true;
+  }
+  fail(call);
+}
+
+/* A message never repeats a secret, whatever a server put into it. */
+static void redact(const struct call *call, struct cr_error *err)
+{
+  const char *secrets[] = { call->account->session_token, call->account->secret_access_key };
+  for(size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
+    char *found = secrets[i] && *secrets[i] ? strstr(err->message, secrets[i]) : NULL;
+    if(found) {
+      *found = '\0';
+      remark(err, "[...]");
+    }
+  }
+}
+
+/* ---- retries ---- */
+
+/* Waits for the next attempt, or fails with the error at hand when patience ends before it. */
+static void wait_or_fail(struct call *call, const struct cr_moment *now, int64_t delay_ms)
+{
+  struct cr_error *err = &call->machine.error;
+  int64_t spent = now->mono_ms - call->started_mono_ms;
+
+  if(call->deadline_ms && spent + delay_ms >= call->deadline_ms) {
+    char text[96];
+    snprintf(text, sizeof text, " (gave up after %d attempt%s: the time limit of %" PRId64 " s is reached)", call->attempts,
+             call->attempts == 1 ? "" : "s", call->deadline_ms / 1000);
+    remark(err, text);
+    fail(call);
+    return;
+  }
+  call->until_mono_ms = now->mono_ms + delay_ms;
+  call->state = WAITING;
+}
+
+static void give_up(struct call *call)
+{
+  if(call->attempts > 1) {
+    char text[48];
+    snprintf(text, sizeof text, " (after %d attempts)", call->attempts);
+    remark(&call->machine.error, text);
+  }
+  fail(call);
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+  return a > b ? a : b;
+}
+
+/* Being throttled is the service's pace, not a failure: attempts beyond the usual number go on while there is time,
+ * and they take nothing from the account's bucket. */
+static void retry_throttled(struct call *call, const struct cr_moment *now, int64_t retry_after)
+{
+  int64_t limit = call->deadline_ms ? call->deadline_ms : PATIENCE_MS;
+  int64_t delay = later(cr_retry_delay_ms(call->throttles, now->random), retry_after);
+
+  call->machine.error.retryable = true;
+  if(++call->throttles >= call->account->max_attempts && now->mono_ms - call->started_mono_ms + delay >= limit) {
+    give_up(call);
+    return;
+  }
+  wait_or_fail(call, now, delay);
+}
+
+/* not_carried_out: the service cannot have done it, so even a write may go again. */
+static void retry_transient(struct call *call, const struct cr_moment *now, int64_t retry_after, bool not_carried_out)
+{
+  struct cr_error *err = &call->machine.error;
+  double cost = err->kind == CR_KIND_TIMEOUT ? COST_TIMEOUT : COST_RETRY;
+
+  err->retryable = true;
+  if(!call->operation->idempotent && !not_carried_out) {
+    err->ambiguous = true;
+    remark(err, "; it may have taken effect all the same");
+    fail(call);
+    return;
+  }
+  if(call->transients + 1 >= call->account->max_attempts || call->account->retry_tokens < cost) {
+    give_up(call);
+    return;
+  }
+  call->account->retry_tokens -= cost;
+  call->last_cost = cost;
+  wait_or_fail(call, now, later(cr_retry_delay_ms(call->transients++, now->random), retry_after));
+}
+
+/* True when the clock was wrong for this attempt: the account now knows better. */
+static bool learn_clock(struct call *call, const struct cr_moment *now, int64_t server_ms)
+{
+  int64_t difference;
+
+  if(server_ms < 0) {
+    return false;
+  }
+  difference = server_ms - (now->unix_ms + call->signed_offset_ms);
+  if(difference < CR_SKEW_MS && difference > -CR_SKEW_MS) {
+    return false;
+  }
+  call->account->clock_offset_ms = server_ms - now->unix_ms;
+  return true;
+}
+
+static void retry_skew(struct call *call, const struct cr_moment *now, int64_t server_ms)
+{
+  struct cr_error *err = &call->machine.error;
+  bool learned = learn_clock(call, now, server_ms);
+
+  if(learned && !call->skew_corrected) {
+    call->skew_corrected = true;
+    wait_or_fail(call, now, 0);
+    return;
+  }
+  if(strcmp(err->code, "SignatureDoesNotMatch") == 0 || strcmp(err->code, "InvalidSignatureException") == 0) {
+    remark(err, learned ? "; the clock of this machine is wrong" : "; check the secret access key and the signing region");
+  }
+  fail(call);
+}
+
+static void tell_attempt(struct call *call, const struct cr_answer *answer, const struct cr_error *err, bool throttled)
+{
+  struct cr_attempt *attempt = &call->attempt;
+  memset(attempt, 0, sizeof *attempt);
+  memcpy(attempt->operation, call->machine.operation, sizeof attempt->operation);
+  attempt->attempt = call->attempts;
+  attempt->status = answer->status;
+  attempt->elapsed_ms = answer->elapsed_ms;
+  attempt->throttled = throttled;
+  if(err) {
+    memcpy(attempt->code, err->code, sizeof attempt->code);
+    memcpy(attempt->request_id, err->request_id, sizeof attempt->request_id);
+  } else {
+    cr_read_request_id(answer, attempt->request_id, sizeof attempt->request_id);
+  }
+  call->attempt_told = false;
+}
+
+/* An answer with AWS's error in machine.error: again, or the end. */
+static void answered_error(struct call *call, const struct cr_moment *now, int64_t server_ms)
+{
+  struct cr_error *err = &call->machine.error;
+  enum cr_trouble trouble = cr_classify(call->operation->service, err->status, err->code);
+  int64_t retry_after = cr_retry_after_ms(&call->answer, now->unix_ms + call->account->clock_offset_ms);
+
+  redact(call, err);
+  tell_attempt(call, &call->answer, err, trouble == CR_TROUBLE_THROTTLED);
+  switch(trouble) {
+  case CR_TROUBLE_THROTTLED:
+    retry_throttled(call, now, retry_after);
+    return;
+  case CR_TROUBLE_SKEW:
+    retry_skew(call, now, server_ms);
+    return;
+  case CR_TROUBLE_TRANSIENT:
+  case CR_TROUBLE_REFUSED:
+    retry_transient(call, now, retry_after, trouble == CR_TROUBLE_REFUSED);
+    return;
+  case CR_TROUBLE_PERMANENT:
+    break;
+  }
+  if(err->status >= 500 && !call->operation->idempotent) {
+    err->ambiguous = true;
+  }
+  fail(call);
+}
+
+/* A 2xx that is not what AWS sends: cut off on the way, or not AWS's at all. */
+static void answered_garbage(struct call *call, const struct cr_moment *now, const struct cr_error *why)
+{
+  struct cr_error *err = &call->machine.error;
+  bool memory = why->kind == CR_KIND_MEMORY;
+  char message[sizeof why->message];
+
+  memcpy(message, why->message, sizeof message);
+  cr_fail(err, memory ? CR_KIND_MEMORY : CR_KIND_PARSE, why->code[0] ? why->code : "BadAnswer",
+          "the answer cannot be used: %s", message);
+  err->status = call->answer.status;
+  cr_read_request_id(&call->answer, err->request_id, sizeof err->request_id);
+  tell_attempt(call, &call->answer, err, false);
+  if(memory) {
+    err->ambiguous = !call->operation->idempotent;
+    fail(call);
+    return;
+  }
+  retry_transient(call, now, 0, false);
+}
+
+static void no_answer(struct call *call, const struct cr_moment *now, const struct cr_answer *answer)
+{
+  struct cr_error *err = &call->machine.error;
+  bool nothing = answer->sent == CR_SENT_NOTHING;
+
+  if(call->xml_failed) {
+    answered_garbage(call, now, &call->xml_error); /* our own parser ended the transfer */
+    return;
+  }
+  *err = answer->error;
+  err->status = answer->status;
+  tell_attempt(call, answer, err, false);
+  if(!err->retryable) {
+    err->ambiguous = !nothing && !call->operation->idempotent;
+    fail(call);
+    return;
+  }
+  retry_transient(call, now, 0, nothing);
+}
+
+/* ---- success ---- */
+
+static void succeed(struct call *call, const struct cr_moment *now)
+{
+  struct cr_account *account = call->account;
+
+  tell_attempt(call, &call->answer, NULL, false);
+  learn_clock(call, now, cr_server_time_ms(&call->answer));
+  account->retry_tokens += call->last_cost > 0 ? call->last_cost : 1;
+  if(account->retry_tokens > TOKENS_MAX) {
+    account->retry_tokens = TOKENS_MAX;
+  }
+  cr_error_clear(&call->machine.error);
+  cr_answer_free(&call->answer);
+  cr_buf_free(&call->draft.body);
+  call->state = DONE;
+}
+
+static void answered_xml(struct call *call, const struct cr_moment *now)
+{
+  bool empty_allowed = call->operation->quiet || call->answer.status == 204;
+  struct cr_error why;
+  int rc = 0;
+
+  cr_error_clear(&why);
+  if(call->answer.body.len) {
+    feed(call, call->answer.body.data, call->answer.body.len);
+  }
+  if(call->xml_failed) {
+    why = call->xml_error;
+    rc = -1;
+  } else if(call->xml) {
+    rc = cr_xml_finish(call->xml, &why);
+  } else if(!empty_allowed) {
+    rc = cr_fail(&why, CR_KIND_PARSE, "EmptyAnswer", "it is empty");
+  }
+  cr_xml_free(call->xml);
+  call->xml = NULL;
+  if(rc < 0 || cr_result_shape(call->operation, &call->machine.result, &call->answer, &why) < 0) {
+    answered_garbage(call, now, &why);
+    return;
+  }
+  succeed(call, now);
+}
+
+static void answered_json(struct call *call, const struct cr_moment *now)
+{
+  struct cr_error why;
+
+  cr_error_clear(&why);
+  if(call->decode_failed) {
+    why = call->decode_error;
+  } else if(!call->answer.body.len && !call->operation->quiet) {
+    cr_fail(&why, CR_KIND_PARSE, "EmptyAnswer", "it is empty");
+  } else if(cr_result_shape(call->operation, &call->machine.result, &call->answer, &why) == 0) {
+    succeed(call, now);
+    return;
+  }
+  answered_garbage(call, now, &why);
+}
+
+static void answered_json_error(struct call *call, const struct cr_moment *now)
+{
+  int64_t server_ms;
+  cr_read_json_error(&call->answer, call->decode_failed ? NULL : call->error_tree.root, &call->machine.error, &server_ms);
+  answered_error(call, now, server_ms);
+}
+
+static void keep(struct cr_answer *to, struct cr_answer *from)
+{
+  cr_buf_move(&to->body, &from->body);
+  cr_buf_move(&to->header_text, &from->header_text);
+  to->status = from->status;
+  to->elapsed_ms = from->elapsed_ms;
+  to->sent = from->sent;
+}
+
+static void answered(struct cr_machine *m, const struct cr_moment *now, struct cr_answer *answer)
+{
+  struct call *call = of(m);
+  bool json = call->operation->protocol == CR_JSON11, good = answer->status >= 200 && answer->status < 300;
+  int64_t server_ms;
+
+  if(call->state != SENDING) {
+    return;
+  }
+  call->attempts++;
+  cr_error_clear(&m->error);
+  if(call->operation->identity) {
+    cr_buf_free(&call->draft.body); /* the key lives no longer than an attempt */
+  }
+  keep(&call->answer, answer);
+  if(answer->sent != CR_SENT_ANSWERED) {
+    no_answer(call, now, answer);
+  } else if(json && call->answer.body.len) {
+    call->state = good ? DECODING_RESULT : DECODING_ERROR;
+  } else if(json) {
+    (good ? answered_json : answered_json_error)(call, now);
+  } else if(good) {
+    answered_xml(call, now);
+  } else {
+    cr_read_xml_error(&call->answer, &m->error, &server_ms);
+    answered_error(call, now, server_ms);
+  }
+}
+
+/* ---- the machine ---- */
+
+/* Comes without a clock, so what it means is worked out by the next asking. */
+static void decoded(struct cr_machine *m, const struct cr_error *failure)
+{
+  struct call *call = of(m);
+
+  if(call->state != DECODING_RESULT && call->state != DECODING_ERROR) {
+    return;
+  }
+  call->decoded = true;
+  call->decode_failed = failure != NULL;
+  if(failure) {
+    call->decode_error = *failure;
+  }
+}
+
+/* Moves on as far as the clock and what was decoded allow. */
+static void advance(struct call *call, const struct cr_moment *now)
+{
+  if(!call->started) {
+    call->started = true;
+    call->started_mono_ms = now->mono_ms;
+  }
+  if(call->decoded) {
+    call->decoded = false;
+    (call->state == DECODING_RESULT ? answered_json : answered_json_error)(call, now);
+  }
+  if(call->state == WAITING && now->mono_ms >= call->until_mono_ms) {
+    call->state = SENDING;
+  }
+  if(call->state != SENDING) {
+    return;
+  }
+  if(call->deadline_ms && now->mono_ms - call->started_mono_ms >= call->deadline_ms) {
+    fail_deadline(call);
+    return;
+  }
+  forget_answer(call);
+  if(draw(call, now, &call->machine.error) < 0) {
+    fail(call);
+  }
+}
+
+static enum cr_need next(struct cr_machine *m, const struct cr_moment *now, struct cr_want *want)
+{
+  struct call *call = of(m);
+
+  advance(call, now);
+  switch(call->state) {
+  case SENDING:
+    want->request = &call->request;
+    return CR_NEED_SEND;
+  case DECODING_RESULT:
+  case DECODING_ERROR:
+    want->json = call->answer.body.data;
+    want->json_len = call->answer.body.len;
+    want->into = call->state == DECODING_RESULT ? &m->result : &call->error_tree;
+    return CR_NEED_DECODE;
+  case WAITING:
+    want->until_mono_ms = call->until_mono_ms;
+    return CR_NEED_WAIT;
+  case DONE:
+    return CR_NEED_DONE;
+  case FAILED:
+    break;
+  }
+  return CR_NEED_FAILED;
+}
+
+static bool attempt(struct cr_machine *m, struct cr_attempt *out)
+{
+  struct call *call = of(m);
+
+  if(call->attempt_told) {
+    return false;
+  }
+  *out = call->attempt;
+  call->attempt_told = true;
+  return true;
+}
+
+static void destroy(struct cr_machine *m)
+{
+  struct call *call = of(m);
+
+  forget_answer(call);
+  cr_tree_free(&call->params);
+  cr_draft_free(&call->draft);
+  cr_signature_free(&call->signature);
+  cr_identity_unref(call->identity);
+  cr_account_unref(call->account);
+  cr_wipe(call, sizeof *call);
+  free(call);
+}
+
+static const struct cr_machine_class call_class = { "call", next, answered, decoded, destroy, attempt };
+
+static int set_up(struct call *call, const struct cr_node *params, struct cr_error *err)
+{
+  struct cr_node *root;
+
+  root = params ? cr_node_copy(&call->params, NULL, NULL, params)
+                : cr_node_add(&call->params, NULL, NULL, CR_NODE_MAP);
+  if(!root) {
+    return cr_fail_memory(err);
+  }
+  if(cr_params_complete(call->operation, &call->params, err) < 0) {
+    return -1;
+  }
+  /* Checked now, while the caller can still be told; drawn again for each attempt. */
+  if(cr_draft_head(&call->draft, call->operation, &call->account->endpoints[call->operation->service],
+                   call->params.root, err) < 0) {
+    return -1;
+  }
+  return call->operation->identity ? 0 : cr_draft_body(&call->draft, call->operation, call->params.root, NULL, err);
+}
+
+struct cr_machine *cr_call_new(struct cr_account *account, const struct cr_operation *operation,
+                               const struct cr_node *params, struct cr_identity *identity,
+                               const struct cr_xml_view *view, int64_t deadline_ms, struct cr_error *err)
+{
+  struct call *call;
+
+  if(!operation->identity != !identity) {
+    cr_fail(err, CR_KIND_INPUT, identity ? "UnexpectedIdentity" : "MissingIdentity", identity ?
+            "%s takes no identity" : "%s needs an identity: the certificate and its key", operation->name);
+    return NULL;
+  }
+  call = calloc(1, sizeof *call);
+  if(!call) {
+    cr_fail_memory(err);
+    return NULL;
+  }
+  call->machine.class = &call_class;
+  snprintf(call->machine.operation, sizeof call->machine.operation, "%s:%s", cr_service_name(operation->service),
+           operation->name);
+  cr_tree_init(&call->machine.result, RESULT_MAX);
+  cr_tree_init(&call->error_tree, ERROR_TREE_MAX);
+  cr_tree_init(&call->params, PARAMS_MAX);
+  cr_draft_init(&call->draft);
+  cr_signature_init(&call->signature);
+  cr_answer_init(&call->answer);
+  call->account = cr_account_ref(account);
+  call->identity = cr_identity_ref(identity);
+  call->operation = operation;
+  call->view = view;
+  call->deadline_ms = deadline_ms;
+  call->attempt_told = true;
+  call->sink.write = feed;
+  call->sink.user = call;
+  if(set_up(call, params, err) < 0) {
+    if(err) {
+      memcpy(err->operation, call->machine.operation, sizeof err->operation);
+    }
+    destroy(&call->machine);
+    return NULL;
+  }
+  return &call->machine;
+}
