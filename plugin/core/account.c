@@ -102,7 +102,8 @@ static int copy_credential(char **to, const char *text, const char *what, struct
   }
   if(!is_visible(text)) {
     return cr_fail(err, CR_KIND_CREDENTIALS, "InvalidCredentials",
-                   "the %s contains a blank, a line end or another character no such value has: check where it was copied from",
+                   "the %s contains a blank, a line end or another character no such value has: "
+                   "check where it was copied from",
                    what);
   }
   *to = cr_strdup(text);

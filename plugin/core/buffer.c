@@ -118,6 +118,12 @@ int cr_buf_add(struct cr_buf *buf, const void *data, size_t len)
   char *old;
   size_t old_cap;
 
+  if(buf->state == CR_BUF_FINE && len < buf->cap - buf->len && len) { /* cap <= max + 1: the limit holds */
+    memmove(buf->data + buf->len, data, len);
+    buf->len += len;
+    buf->data[buf->len] = '\0';
+    return 0;
+  }
   if(reserve(buf, len, &old, &old_cap) < 0) {
     return -1;
   }
@@ -137,7 +143,7 @@ int cr_buf_adds(struct cr_buf *buf, const char *text)
 
 int cr_buf_addc(struct cr_buf *buf, char c)
 {
-  if(buf->state == CR_BUF_FINE && buf->len < buf->max && buf->len + 1 < buf->cap) {
+  if(buf->state == CR_BUF_FINE && buf->len + 1 < buf->cap) {
     buf->data[buf->len++] = c;
     buf->data[buf->len] = '\0';
     return 0;

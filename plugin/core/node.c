@@ -174,7 +174,8 @@ static struct cr_node *add_scalar(struct cr_tree *tree, struct cr_node *parent, 
   return node;
 }
 
-struct cr_node *cr_add_textn(struct cr_tree *tree, struct cr_node *parent, const char *name, const char *text, size_t len)
+struct cr_node *cr_add_textn(struct cr_tree *tree, struct cr_node *parent, const char *name, const char *text,
+                             size_t len)
 {
   return add_scalar(tree, parent, name, CR_NODE_TEXT, text, len);
 }

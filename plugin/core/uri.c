@@ -13,15 +13,16 @@ static bool is_unreserved(unsigned char c)
 int cr_uri_encode(struct cr_buf *out, const char *text, size_t len, bool keep_slash)
 {
   static const char hex[] = "0123456789ABCDEF";
+  char slash = keep_slash ? '/' : 'a'; /* a character that survives anyway */
   size_t i = 0;
 
   while(i < len) {
     size_t run = i;
-    while(run < len && (is_unreserved((unsigned char)text[run]) || (keep_slash && text[run] == '/'))) {
+    while(run < len && (is_unreserved((unsigned char)text[run]) || text[run] == slash)) {
       run++;
     }
     cr_buf_add(out, text + i, run - i);
-    for(i = run; i < len && !is_unreserved((unsigned char)text[i]) && !(keep_slash && text[i] == '/'); i++) {
+    for(i = run; i < len && !is_unreserved((unsigned char)text[i]) && text[i] != slash; i++) {
       char escape[3];
       escape[0] = '%';
       escape[1] = hex[(unsigned char)text[i] >> 4];
