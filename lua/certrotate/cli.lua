@@ -25,7 +25,7 @@ local function build_parser(argparse)
     :epilog("Exit codes: 0 done, 1 failed, 2 usage, 3 nothing to do, 4 refused by a safety rule, 5 interrupted and resumable.")
     :command_target("command"):require_command(true)
   parser:flag("--version", "Print the version and exit."):action(function()
-    error({ exit = M.DONE, text = "certrotate " .. require("certrotate").VERSION .. "\n" }, 0)
+    error({ exit = M.DONE, text = "certrotate " .. require("certrotate").version .. "\n" }, 0)
   end)
   for _, name in ipairs(M.commands) do
     local module = require("certrotate.cli." .. name)

@@ -127,7 +127,7 @@ local function rotate(simulator, aws, options, facts, say)
   say(require("certrotate.report.plan").text(plan, core.terminal(2) or 110))
   local report
   report, err = plan:run({
-    journal = simulator.directory .. "/demo.journal", edge = simulator.edge, poll = 0.25,
+    journal = simulator.directory .. "/demo.journal", poll = 0.25,
     state_directory = simulator.directory .. "/locks", on_event = options.on_event,
   })
   if not report then return nil, err end
@@ -210,7 +210,7 @@ function M.run(options)
   end
   say(("Simulated AWS at %s, its edge at %s\n"):format(simulator.endpoint, simulator.edge))
   local aws, err = require("certrotate").connect({
-    endpoint_url = simulator.endpoint, ca_file = simulator.ca_file, region = simulator.region,
+    endpoint_url = simulator.endpoint, edge = simulator.edge, ca_file = simulator.ca_file, region = simulator.region,
     access_key_id = simulator.access_key_id, secret_access_key = simulator.secret_access_key,
     environment = {}, -- a real account's settings have no business here
   })

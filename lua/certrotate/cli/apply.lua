@@ -21,7 +21,7 @@ end
 --- Options of a run that come from flags.
 function M.run_options(context, args)
   return {
-    edge = context:edge(args), poll = context:duration(args.poll, "--poll"),
+    poll = context:duration(args.poll, "--poll"),
     verify = args.no_verify and false or nil, passphrase = context:passphrase(args),
     on_event = require("certrotate.report.progress").new({
       write = function(text) context:say_error(text) end, terminal = context.terminal, quiet = context.quiet,

@@ -109,6 +109,7 @@ end
 function Context:connect(args)
   local aws, err = require("certrotate").connect({
     profile = args.profile, region = args.region, endpoint_url = args.endpoint_url, ca_file = args.ca_bundle,
+    edge = self:edge(args), driver = "block",
   })
   if not aws then return nil, err end
   self.aws = aws

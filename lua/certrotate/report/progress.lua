@@ -13,7 +13,7 @@ end
 
 ---@class certrotate.ProgressOptions
 ---@field write? fun(text: string)   default: stderr
----@field terminal? integer          columns; nil: not a terminal
+---@field terminal? integer|false    columns of a terminal; false: plain lines; default: what stderr is
 ---@field quiet? boolean
 ---@field color? boolean
 
@@ -23,7 +23,9 @@ end
 function M.new(options)
   options = options or {}
   local write = options.write or function(text) io.stderr:write(text) end
-  local live, width = options.terminal ~= nil, options.terminal or 80
+  local terminal = options.terminal
+  if terminal == nil and not options.write then terminal = require("certrotate.core").terminal(2) end
+  local live, width = terminal and true or false, terminal or 80
   local wave, shown = nil, false
 
   local function paint(code, text)

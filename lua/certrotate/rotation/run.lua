@@ -22,7 +22,6 @@ M.VERIFY_WITHIN = 120  -- an edge that was Deployed a moment ago may still need 
 ---@field settle_timeout? number            seconds a wave may take to be Deployed (default 3600)
 ---@field verify? boolean                   look at the certificate really served (default: the plan's setting)
 ---@field verify_within? number             seconds in which a holder must show the new one (default 120)
----@field edge? string                      HOST:PORT to verify at instead of each holder's domain name
 ---@field cost? certrotate.CostOptions
 ---@field state_directory? string           of the locks
 ---@field identity? certrotate.Identity     resume: instead of loading the plan's files
@@ -211,7 +210,7 @@ function Run:settle_wave(index, wave)
     if self.state.swapped[holder.Id] then waiting[#waiting + 1] = holder.Id end
   end
   local total, began = #waiting, self.aws.loop:monotonic()
-  local poll = self.options.poll or self.plan.settings.poll or M.POLL
+  local poll = self.options.poll or self.plan.settings.poll or self.aws.poll or M.POLL
   local deadline = began + (self.options.settle_timeout or M.SETTLE_TIMEOUT)
   while #waiting > 0 do
     local result, err = self:await("settle", {
@@ -268,11 +267,11 @@ function Run:verify_wave(index, wave)
       probes[#probes + 1] = holder
     end
   end
-  local edge_host, edge_port = (self.options.edge or ""):match("^(.-):(%d+)$")
+  local edge = self.aws.edge or {}
   self.aws.loop:each(probes, 8, function(holder)
     if failure or self:interrupted() then return true end
     local result, err = self:await("verify", {
-      server_name = server_name(holder), host = edge_host or holder.DomainName, port = tonumber(edge_port) or 443,
+      server_name = server_name(holder), host = edge.host or holder.DomainName, port = edge.port or 443,
       fingerprint = self.plan.identity.fingerprint, timeout = 10,
       within = self.options.verify_within or M.VERIFY_WITHIN, every = 2,
     })
