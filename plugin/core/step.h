@@ -8,22 +8,32 @@
 #include "call.h"
 
 /* One maker for every step. name: "import", "swap", "settle", "verify", "retire". identity: import only.
+ * An unknown, missing or ill-typed parameter is an error of kind INPUT. A failed call keeps its code, status and
+ * request id in the step's error.
  *
  * import  { store="acm"|"iam", name= (iam, or tag certrotate:name), path="/cloudfront/certrotate/" (iam),
- *           tags={k=v..}, attempted=bool (an earlier run may have imported: look longer), patience=seconds }
+ *           tags={k=v..}, attempted=bool (an earlier run may have imported: look longer),
+ *           patience=seconds (30: how long a lost import is searched before importing again) }
  *      -> { reference=, store=, name=, arn=, adopted=bool, fingerprint= }
  *         finds its own earlier work by fingerprint (and tag or name), adopts it; never imports twice.
- * swap    { Id=, from=, to=, settle_patience=seconds (IllegalUpdate), visible_patience=seconds }
- *      -> { Id=, changed=bool, ETag=, Status=, reads=, writes= }
+ *         A name taken by anything else fails CONFLICT "EntityAlreadyExists".
+ * swap    { Id=, from=, to=, settle_patience=seconds (1800; IllegalUpdate),
+ *           visible_patience=seconds (90; InvalidViewerCertificate soon after an import) }
+ *      -> { Id=, changed=bool, ETag=, Status= ("" when nothing was written), reads=, writes= (accepted) }
  *         fails CONFLICT "ForeignCertificate" when it names neither.
- * settle  { Ids={..}, to=, poll=seconds, timeout=seconds, listing=bool }
- *      -> { settled=bool, holders={ {Id=,Status=,reference=}.. }, foreign={Id..} }
- * verify  { server_name=, host=, port=443, fingerprint= (expected, or none), timeout=seconds, within=seconds, every=seconds }
- *      -> { fingerprint=, subject=, issuer=, names={..}, not_before=, not_after=, matches=bool, trusted=bool, trust_message=, peer=, elapsed= }
- * retire  { reference=, changed={Id..}, keep_until=unix seconds, dry_run=bool, patience=seconds }
+ * settle  { Ids={..}, to=, poll=seconds (20), timeout=seconds (3600; 0: one look), listing=bool }
+ *      -> { settled=bool (nothing left to wait for), holders={ {Id=,Status=,reference=}.. }, foreign={Id..} }
+ *         a holder that does not name `to` any more is foreign and not waited for; one that was deleted has the
+ *         Status "NoSuchDistribution" (and is foreign when `to` is given). Nothing settled in time is no error.
+ * verify  { server_name=, host= (the same), port=443, fingerprint= (expected, or none), timeout=seconds (10; each),
+ *           within=seconds (0), every=seconds (2) }; needs no account
+ *      -> { fingerprint=, subject=, issuer=, names={..}, not_before=, not_after=, matches=bool (true when nothing is
+ *           expected), trusted=bool, trust_message=, peer=, elapsed= }
+ * retire  { reference=, changed={Id..}, keep_until=unix seconds, dry_run=bool, patience=seconds (1200) }
  *      -> { deleted=bool, already_gone=bool, facts={ {fact=, holds=bool, evidence=}.. } }
- *         any fact that does not hold or is unknown: nothing deleted, fails POLICY "StillInUse"/"Unknown"/"KeepTime"/"NotDeployed";
- *         a dry run never fails for that. */
+ *         facts: NoDistribution, NoTenant, NotInUse, Deployed, Imported, KeepTimeOver. Any that does not hold or is
+ *         unknown: nothing deleted, fails POLICY "StillInUse"/"NotDeployed"/"AwsIssued"/"KeepTime"/"Unknown" with
+ *         the result (its facts) filled beside the error; a dry run never fails for that. */
 struct cr_machine *cr_step_new(const char *name, struct cr_account *account, const struct cr_node *params,
                                struct cr_identity *identity, struct cr_error *err);
 
