@@ -1,0 +1,47 @@
+local core = require("certrotate.core")
+local errors = require("certrotate.errors")
+
+describe("certrotate.errors", function()
+  local function sample()
+    return errors.new({ kind = "service", code = "AccessDenied", message = "not\nallowed", operation = "iam:GetX",
+                        status = 403, request_id = "r-1" })
+  end
+
+  it("makes the same kind of value as the core", function()
+    local err = sample()
+    assert.equal(core.error_metatable, getmetatable(err))
+    assert.is_true(errors.is(err))
+    assert.is_false(errors.is({ kind = "service" }))
+    assert.equal("not allowed", err.message)
+    assert.is_false(err.retryable)
+    assert.is_false(err.ambiguous)
+    assert.is_nil(tostring(err):find("\n"))
+    assert.truthy(tostring(err):find("not allowed", 1, true))
+  end)
+
+  it("wraps without rewording the original", function()
+    local err = sample()
+    local wrapped = errors.wrap(errors.wrap(err, { message = "reading" }), { message = "holder E1", operation = "step:swap" })
+    assert.equal("holder E1: reading: not allowed", wrapped.message)
+    assert.equal("AccessDenied", wrapped.code)
+    assert.equal("step:swap", wrapped.operation)
+    assert.equal("r-1", wrapped.request_id)
+    assert.equal(err, errors.root(wrapped))
+  end)
+
+  it("raises on misuse", function()
+    assert.has_error(function() errors.new({ kind = "input", code = "X" }) end,
+      "errors.new: field 'message': string expected, got nil")
+    assert.has_error(function() errors.wrap("text", { message = "x" }) end)
+  end)
+
+  it("stops a script at the first failure", function()
+    assert.same({ 1, nil, 3 }, { errors.must(1, nil, 3) })
+    assert.equal(false, errors.must(false))
+    local ok, raised = pcall(errors.must, nil, sample())
+    assert.is_false(ok)
+    assert.is_string(raised)
+    assert.truthy(raised:find("not allowed", 1, true))
+    assert.has_error(function() errors.must(nil) end)
+  end)
+end)
