@@ -1,0 +1,96 @@
+-- A simulated account for a spec, and what must hold after anything was done to it.
+local certrotate = require("certrotate")
+local command = require("spec.support.command")
+local launch = require("certrotate.simulator.launch")
+
+local M = {}
+
+---@param options table  of launch.start
+function M.start(options)
+  local settings = { vip_quota = 4 }
+  for key, value in pairs(options.settings or {}) do settings[key] = value end
+  options.settings = settings
+  local simulator, err = launch.start(options)
+  assert(simulator, tostring(err))
+  return setmetatable({ simulator = simulator, directory = command.directory() }, { __index = M })
+end
+
+function M:stop()
+  self.simulator:stop()
+  command.remove(self.directory)
+end
+
+function M:path(name) return self.directory .. "/" .. name end
+
+function M:connect(overrides)
+  local simulator = self.simulator
+  local options = {
+    endpoint_url = simulator.endpoint, ca_file = simulator.ca_file, region = "us-east-1", edge = simulator.edge,
+    access_key_id = simulator.access_key_id, secret_access_key = simulator.secret_access_key, environment = {},
+    poll = 0.1, driver = "block",
+  }
+  for key, value in pairs(overrides or {}) do options[key] = value end
+  return certrotate.connect(options)
+end
+
+function M:new_identity()
+  local files = self.simulator.files
+  return assert(certrotate.identity({ certificate = files.new_certificate, private_key = files.new_key,
+                                      chain = files.new_chain }))
+end
+
+--- Environment of a command that talks to this account.
+function M:environment(overrides)
+  local environment = self.simulator:environment()
+  environment.CERTROTATE_STATE = self:path("state")
+  for key, value in pairs(overrides or {}) do environment[key] = value end
+  return environment
+end
+
+--- Flags every command against this account takes.
+function M:flags(list)
+  local argv = {}
+  for i, word in ipairs(list) do argv[i] = word end
+  for _, word in ipairs({ "--endpoint-url", self.simulator.endpoint, "--edge", self.simulator.edge,
+                          "--trust", self.simulator.trust_file }) do
+    argv[#argv + 1] = word
+  end
+  return argv
+end
+
+function M:identity_flags(list)
+  local files = self.simulator.files
+  local argv = self:flags(list)
+  for _, word in ipairs({ "--certificate", files.new_certificate, "--private-key", files.new_key, "--chain",
+                          files.new_chain, "--replace", self.simulator.old_reference, "--dedicated-ip-quota", "4" }) do
+    argv[#argv + 1] = word
+  end
+  return argv
+end
+
+function M:run(argv, options)
+  options = options or {}
+  return command.run(argv, { environment = self:environment(options.environment), timeout = options.timeout })
+end
+
+function M:state() return assert(self.simulator:control("state")) end
+function M:record() return assert(self.simulator:control("record")) end
+
+--- Configurations outside ViewerCertificate, by id.
+function M:configurations()
+  local list = {}
+  for _, distribution in ipairs(self:state().distributions) do list[distribution.id] = distribution.config_sha256 end
+  return list
+end
+
+--- Ids on a reference.
+function M:on(reference)
+  local list = {}
+  for _, distribution in ipairs(self:state().distributions) do
+    if distribution.reference == reference then list[#list + 1] = distribution.id end
+  end
+  table.sort(list)
+  return list
+end
+
+return M
