@@ -1,0 +1,840 @@
+/* engine.c - runs machines over one curl multi handle (see engine.h).
+ *
+ * Every machine sits in a slot from submit to take; a slot is in exactly one place: a list, the schedule, or a
+ * transfer. A machine is asked what it needs only when there is a seat for a request, overall and at its host, so
+ * that nothing waits inside libcurl, where the time limits of a request already run and its signature grows old.
+ * libcurl's callbacks note sockets and the next timeout; everything else happens in step, outside of them. */
+#include "engine.h"
+#include "attempt_log.h"
+#include "call.h"
+#include "poller.h"
+#include "schedule.h"
+#include "sigpipe.h"
+#include "transfer.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ROUNDS 16          /* of one step: a machine that never rests does not hold the host up */
+#define EVENTS 64
+
+struct slot {
+  struct cr_due due;                  /* first: the schedule hands it back */
+  struct slot *next, *previous;
+  struct list *list;                  /* NULL: in transfer or scheduled */
+  struct slot *same_bucket;
+  int64_t id;
+  struct cr_machine *machine;
+  struct cr_transfer *transfer;
+  struct host *host;                  /* where the transfer goes, or it waits for a seat */
+  const char *json;                   /* to be decoded */
+  size_t json_len;
+  struct cr_tree *into;
+};
+
+struct list {
+  struct slot *first, *last;
+  size_t count;
+};
+
+/* A host that is being talked to: "https://host:port", or the address a probe dials. */
+struct host {
+  struct host *next;
+  long in_flight;
+  int held;                           /* by a function that still needs it */
+  struct list parked;
+  size_t name_len;
+  char name[];
+};
+
+struct cr_engine {
+  pid_t process;
+  CURLM *multi;
+  struct cr_transport transport;
+  struct cr_poller poller;
+  struct cr_moment now;
+  uint64_t random;
+  int64_t curl_due_ms;                /* real monotonic; -1: libcurl waits for nothing */
+  bool guard_sigpipe;
+  bool wake;                          /* something changed between two steps */
+
+  int64_t last_id;
+  struct slot **buckets;
+  size_t bucket_count, slot_count;    /* slots not taken */
+  struct list ready, undecoded, finished;
+  struct cr_schedule schedule;
+  struct host *hosts;
+  long in_flight;
+
+  struct cr_attempt_log log;
+  struct cr_engine_stats stats;
+};
+
+/* ---- lists and slots ---- */
+
+static void list_add(struct list *list, struct slot *slot)
+{
+  slot->list = list;
+  slot->next = NULL;
+  slot->previous = list->last;
+  *(list->last ? &list->last->next : &list->first) = slot;
+  list->last = slot;
+  list->count++;
+}
+
+static void list_remove(struct slot *slot)
+{
+  struct list *list = slot->list;
+  if(!list) {
+    return;
+  }
+  *(slot->previous ? &slot->previous->next : &list->first) = slot->next;
+  *(slot->next ? &slot->next->previous : &list->last) = slot->previous;
+  slot->next = slot->previous = NULL;
+  slot->list = NULL;
+  list->count--;
+}
+
+static struct slot **bucket_of(const struct cr_engine *engine, int64_t id)
+{
+  return &engine->buckets[(size_t)id & (engine->bucket_count - 1)];
+}
+
+static struct slot *find_slot(const struct cr_engine *engine, int64_t id)
+{
+  struct slot *slot = id > 0 && engine->bucket_count ? *bucket_of(engine, id) : NULL;
+  while(slot && slot->id != id) {
+    slot = slot->same_bucket;
+  }
+  return slot;
+}
+
+/* Ids count upwards, so as many buckets as slots keep the chains at about one. */
+static int grow_buckets(struct cr_engine *engine)
+{
+  size_t count = engine->bucket_count ? engine->bucket_count * 2 : 64;
+  struct slot **old = engine->buckets, **buckets;
+  size_t old_count = engine->bucket_count;
+
+  if(engine->slot_count < engine->bucket_count) {
+    return 0;
+  }
+  buckets = calloc(count, sizeof *buckets);
+  if(!buckets) {
+    return -1;
+  }
+  engine->buckets = buckets;
+  engine->bucket_count = count;
+  for(size_t i = 0; i < old_count; i++) {
+    while(old[i]) {
+      struct slot *slot = old[i], **bucket = bucket_of(engine, slot->id);
+      old[i] = slot->same_bucket;
+      slot->same_bucket = *bucket;
+      *bucket = slot;
+    }
+  }
+  free(old);
+  return 0;
+}
+
+static void drop_slot(struct cr_engine *engine, struct slot *slot)
+{
+  struct slot **at = bucket_of(engine, slot->id);
+  while(*at != slot) {
+    at = &(*at)->same_bucket;
+  }
+  *at = slot->same_bucket;
+  engine->slot_count--;
+  free(slot);
+}
+
+/* ---- clocks ---- */
+
+static void read_clock(struct cr_engine *engine)
+{
+  struct cr_moment *now = &engine->now;
+
+  if(engine->transport.options.clock) {
+    engine->transport.options.clock(engine->transport.options.clock_user, now);
+    return;
+  }
+  struct timespec real;
+  clock_gettime(CLOCK_REALTIME, &real);
+  now->unix_ms = (int64_t)real.tv_sec * 1000 + real.tv_nsec / 1000000;
+  now->mono_ms = cr_monotonic_ms();
+  /* xorshift64*: jitter, not secrets. */
+  engine->random ^= engine->random >> 12;
+  engine->random ^= engine->random << 25;
+  engine->random ^= engine->random >> 27;
+  now->random = (double)((engine->random * UINT64_C(0x2545F4914F6CDD1D)) >> 11) / 9007199254740992.0;
+}
+
+/* The machines' clock now; engine->now is that of the latest step. */
+static int64_t mono_ms(const struct cr_engine *engine)
+{
+  struct cr_moment now;
+  if(!engine->transport.options.clock) {
+    return cr_monotonic_ms();
+  }
+  engine->transport.options.clock(engine->transport.options.clock_user, &now);
+  return now.mono_ms;
+}
+
+/* Milliseconds until step has something to do; -1: nothing is scheduled. */
+static int64_t due_in(const struct cr_engine *engine)
+{
+  const struct cr_due *first = cr_schedule_first(&engine->schedule);
+  int64_t in = -1;
+
+  if(engine->wake) {
+    return 0;
+  }
+  if(engine->curl_due_ms >= 0) {
+    in = engine->curl_due_ms - cr_monotonic_ms();
+    in = in < 0 ? 0 : in;
+  }
+  if(first) {
+    int64_t wait = first->at_ms - mono_ms(engine);
+    wait = wait < 0 ? 0 : wait;
+    in = in < 0 || wait < in ? wait : in;
+  }
+  return in;
+}
+
+/* ---- libcurl's callbacks: notes only ---- */
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *unused)
+{
+  struct cr_engine *engine = user;
+  (void)easy;
+  (void)unused;
+  cr_poller_watch(&engine->poller, fd, what == CURL_POLL_IN || what == CURL_POLL_INOUT,
+                  what == CURL_POLL_OUT || what == CURL_POLL_INOUT);
+  return 0;
+}
+
+static int on_timer(CURLM *multi, long timeout_ms, void *user)
+{
+  struct cr_engine *engine = user;
+  (void)multi;
+  engine->curl_due_ms = timeout_ms < 0 ? -1 : cr_monotonic_ms() + timeout_ms;
+  return 0;
+}
+
+/* ---- attempts ---- */
+
+static void collect_attempts(struct cr_engine *engine, struct slot *slot)
+{
+  struct cr_attempt attempt;
+
+  while(cr_machine_attempt(slot->machine, &attempt)) {
+    engine->stats.throttled += attempt.throttled;
+    engine->stats.retried += attempt.attempt > 1;
+    cr_attempt_log_add(&engine->log, slot->id, &attempt);
+  }
+}
+
+/* ---- seats at hosts ---- */
+
+/* The part of a request that decides which connections can serve it. */
+static const char *host_name(const struct cr_request *request, size_t *len)
+{
+  const char *text = request->handshake_only && request->connect_to ? request->connect_to : request->url;
+  const char *slashes = strstr(text, "://");
+  const char *begin = slashes ? slashes + 3 : text;
+  *len = (size_t)(begin - text) + strcspn(begin, "/?#");
+  return text;
+}
+
+static struct host *find_host(struct cr_engine *engine, const struct cr_request *request)
+{
+  size_t len;
+  const char *name = host_name(request, &len);
+  struct host *host = engine->hosts;
+
+  while(host && (host->name_len != len || memcmp(host->name, name, len) != 0)) {
+    host = host->next;
+  }
+  if(!host) {
+    host = calloc(1, sizeof *host + len);
+    if(!host) {
+      return NULL;
+    }
+    memcpy(host->name, name, len);
+    host->name_len = len;
+    host->next = engine->hosts;
+    engine->hosts = host;
+  }
+  return host;
+}
+
+/* Forgets a host nobody talks to; there are never more of them than requests. */
+static void drop_host(struct cr_engine *engine, struct host *host)
+{
+  struct host **at = &engine->hosts;
+
+  if(host->in_flight || host->parked.count || host->held) {
+    return;
+  }
+  while(*at != host) {
+    at = &(*at)->next;
+  }
+  *at = host->next;
+  free(host);
+}
+
+/* Lets those who wait for a seat at this host ask again. */
+static void unpark(struct cr_engine *engine, struct host *host)
+{
+  long free_seats = engine->transport.options.max_host_connections - host->in_flight;
+
+  while(host->parked.first && free_seats-- > 0) {
+    struct slot *slot = host->parked.first;
+    list_remove(slot);
+    slot->host = NULL;
+    list_add(&engine->ready, slot);
+  }
+  drop_host(engine, host);
+}
+
+static void leave_host(struct cr_engine *engine, struct slot *slot)
+{
+  struct host *host = slot->host;
+  if(host) {
+    slot->host = NULL;
+    host->in_flight--;
+    engine->in_flight--;
+    unpark(engine, host);
+  }
+}
+
+/* ---- machines ---- */
+
+static void finish(struct cr_engine *engine, struct slot *slot, bool failed)
+{
+  slot->json = NULL;
+  list_add(&engine->finished, slot);
+  engine->stats.finished++;
+  if(failed && slot->machine->error.kind == CR_KIND_CANCELLED) {
+    engine->stats.cancelled++;
+  } else if(failed) {
+    engine->stats.failed++;
+  }
+}
+
+/* Tells the machine that its request could not even be begun. */
+static void refuse(struct cr_engine *engine, struct slot *slot, const struct cr_error *err)
+{
+  struct cr_answer answer;
+  cr_answer_init(&answer);
+  answer.sent = CR_SENT_NOTHING;
+  answer.error = *err;
+  slot->machine->class->answered(slot->machine, &engine->now, &answer);
+  cr_answer_free(&answer);
+}
+
+/* False: the machine has been told why not and wants to be asked again. */
+static bool send_request(struct cr_engine *engine, struct slot *slot, const struct cr_request *request)
+{
+  struct host *host = find_host(engine, request);
+  struct cr_error err;
+
+  cr_error_clear(&err);
+  if(!host) {
+    cr_fail_memory(&err);
+    refuse(engine, slot, &err);
+    return false;
+  }
+  if(host->in_flight >= engine->transport.options.max_host_connections) {
+    slot->host = host;
+    list_add(&host->parked, slot);
+    return true;
+  }
+  slot->transfer = cr_transfer_new(&engine->transport, request, &err);
+  if(slot->transfer && curl_multi_add_handle(engine->multi, slot->transfer->easy) != CURLM_OK) {
+    cr_transfer_free(slot->transfer);
+    slot->transfer = NULL;
+    cr_fail_memory(&err);
+  }
+  if(!slot->transfer) {
+    drop_host(engine, host);
+    refuse(engine, slot, &err);
+    return false;
+  }
+  slot->transfer->owner = slot;
+  slot->host = host;
+  host->in_flight++;
+  engine->in_flight++;
+  engine->stats.attempts++;
+  return true;
+}
+
+/* Asks the machine what it needs and does it, until it has to wait for something. */
+static void drive(struct cr_engine *engine, struct slot *slot)
+{
+  for(int round = 0; round < ROUNDS; round++) {
+    struct cr_want want;
+    enum cr_need need;
+
+    if(engine->in_flight >= engine->transport.options.max_connections) {
+      break;
+    }
+    memset(&want, 0, sizeof want);
+    need = slot->machine->class->next(slot->machine, &engine->now, &want);
+    collect_attempts(engine, slot);
+    switch(need) {
+    case CR_NEED_SEND:
+      if(send_request(engine, slot, want.request)) {
+        return;
+      }
+      break;
+    case CR_NEED_DECODE:
+      slot->json = want.json;
+      slot->json_len = want.json_len;
+      slot->into = want.into;
+      list_add(&engine->undecoded, slot);
+      return;
+    case CR_NEED_WAIT:
+      cr_schedule_add(&engine->schedule, &slot->due, want.until_mono_ms);
+      return;
+    case CR_NEED_DONE:
+    case CR_NEED_FAILED:
+      finish(engine, slot, need == CR_NEED_FAILED);
+      return;
+    }
+  }
+  list_add(&engine->ready, slot);
+}
+
+/* Those that are ready now; what becomes ready meanwhile is for the next round. */
+static bool drive_ready(struct cr_engine *engine)
+{
+  size_t count = engine->ready.count;
+  bool any = false;
+
+  while(count-- && engine->ready.first && engine->in_flight < engine->transport.options.max_connections) {
+    struct slot *slot = engine->ready.first;
+    list_remove(slot);
+    drive(engine, slot);
+    any = true;
+  }
+  return any;
+}
+
+static void wake_due(struct cr_engine *engine)
+{
+  struct cr_due *first;
+  while((first = cr_schedule_first(&engine->schedule)) && first->at_ms <= engine->now.mono_ms) {
+    cr_schedule_remove(&engine->schedule, first);
+    list_add(&engine->ready, (struct slot *)first);
+  }
+}
+
+/* ---- transfers ---- */
+
+/* The handle leaves the multi handle before anybody hears of its end. */
+static struct cr_transfer *take_transfer(struct cr_engine *engine, struct slot *slot)
+{
+  struct cr_transfer *transfer = slot->transfer;
+  curl_multi_remove_handle(engine->multi, transfer->easy);
+  slot->transfer = NULL;
+  return transfer;
+}
+
+static void account_for(struct cr_engine *engine, const struct cr_transfer *transfer)
+{
+  engine->stats.connections += transfer->connections > 0 ? (uint64_t)transfer->connections : 0;
+  engine->stats.bytes_received += transfer->bytes_received;
+  engine->stats.bytes_sent += transfer->bytes_sent;
+}
+
+static void end_transfer(struct cr_engine *engine, struct slot *slot, CURLcode code)
+{
+  struct cr_transfer *transfer;
+
+  read_clock(engine);
+  cr_transfer_finish(&engine->transport, slot->transfer, code, engine->now.unix_ms / 1000);
+  transfer = take_transfer(engine, slot);
+  account_for(engine, transfer);
+  slot->machine->class->answered(slot->machine, &engine->now, &transfer->answer);
+  cr_transfer_release(&engine->transport, transfer);
+  collect_attempts(engine, slot);
+  /* The seat is free before the machine is asked again: it goes first, then those who wait for it. */
+  struct host *host = slot->host;
+  slot->host = NULL;
+  host->in_flight--;
+  engine->in_flight--;
+  host->held++;
+  drive(engine, slot);
+  host->held--;
+  unpark(engine, host);
+}
+
+static bool end_transfers(struct cr_engine *engine)
+{
+  CURLMsg *message;
+  int left;
+  bool any = false;
+
+  while((message = curl_multi_info_read(engine->multi, &left))) {
+    char *transfer = NULL;
+    if(message->msg == CURLMSG_DONE &&
+       curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer) == CURLE_OK && transfer) {
+      CURLcode code = message->data.result; /* the message dies with the removal */
+      end_transfer(engine, ((struct cr_transfer *)(void *)transfer)->owner, code);
+      any = true;
+    }
+  }
+  return any;
+}
+
+static void serve_sockets(struct cr_engine *engine)
+{
+  struct cr_ready events[EVENTS];
+  int running, count = cr_poller_ready(&engine->poller, events, EVENTS);
+
+  for(int i = 0; i < count; i++) {
+    int what = (events[i].readable ? CURL_CSELECT_IN : 0) | (events[i].writable ? CURL_CSELECT_OUT : 0) |
+               (events[i].failed ? CURL_CSELECT_ERR : 0);
+    curl_multi_socket_action(engine->multi, events[i].fd, what, &running);
+  }
+}
+
+static bool serve_timer(struct cr_engine *engine)
+{
+  int running;
+
+  if(engine->curl_due_ms < 0 || engine->curl_due_ms > cr_monotonic_ms()) {
+    return false;
+  }
+  engine->curl_due_ms = -1;
+  curl_multi_socket_action(engine->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+  return true;
+}
+
+/* ---- the public face ---- */
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static CURLcode global_code;
+
+static void init_curl(void)
+{
+  global_code = curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+static int check_curl(struct cr_error *err)
+{
+  const curl_version_info_data *info;
+
+  pthread_once(&once, init_curl); /* never undone: others in the process use libcurl too */
+  if(global_code != CURLE_OK) {
+    return cr_fail(err, CR_KIND_TRANSPORT, "CurlInit", "libcurl cannot be initialised: %s", curl_easy_strerror(global_code));
+  }
+  info = curl_version_info(CURLVERSION_NOW);
+  if(info->version_num < 0x075400 || !(info->features & CURL_VERSION_SSL)) {
+    return cr_fail(err, CR_KIND_TRANSPORT, "CurlTooOld", "libcurl %s is too old or has no TLS: 7.84 or newer is needed",
+                   info->version);
+  }
+#ifdef CURL_VERSION_THREADSAFE
+  if(!(info->features & CURL_VERSION_THREADSAFE)) {
+    return cr_fail(err, CR_KIND_TRANSPORT, "CurlNotThreadSafe", "libcurl %s was built without thread-safe initialisation",
+                   info->version);
+  }
+#endif
+  return 0;
+}
+
+static bool is_ours(const struct cr_engine *engine)
+{
+  return engine->process == getpid();
+}
+
+static int set_multi(struct cr_engine *engine)
+{
+  CURLM *multi = engine->multi = curl_multi_init();
+  return multi && curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
+         curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, engine) == CURLM_OK &&
+         curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer) == CURLM_OK &&
+         curl_multi_setopt(multi, CURLMOPT_TIMERDATA, engine) == CURLM_OK &&
+         curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, engine->transport.options.max_connections) == CURLM_OK &&
+         curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING) == CURLM_OK ? 0 : -1;
+}
+
+struct cr_engine *cr_engine_new(const struct cr_engine_options *options, struct cr_error *err)
+{
+  struct cr_engine *engine;
+
+  if(check_curl(err) < 0) {
+    return NULL;
+  }
+  engine = calloc(1, sizeof *engine);
+  if(!engine) {
+    cr_fail_memory(err);
+    return NULL;
+  }
+  engine->process = getpid();
+  engine->poller = (struct cr_poller)CR_POLLER_CLOSED;
+  engine->curl_due_ms = -1;
+  if(cr_transport_open(&engine->transport, options, err) < 0 || cr_poller_open(&engine->poller, err) < 0) {
+    goto fail;
+  }
+  if(set_multi(engine) < 0) {
+    cr_fail_memory(err);
+    goto fail;
+  }
+  if(getrandom(&engine->random, sizeof engine->random, GRND_NONBLOCK) != (ssize_t)sizeof engine->random ||
+     !engine->random) {
+    engine->random = ((uint64_t)cr_monotonic_ms() * UINT64_C(0x9E3779B97F4A7C15) ^ (uint64_t)engine->process) | 1;
+  }
+  engine->guard_sigpipe = curl_version_info(CURLVERSION_NOW)->version_num < 0x075700;
+  read_clock(engine);
+  return engine;
+
+fail:
+  cr_engine_free(engine);
+  return NULL;
+}
+
+void cr_engine_free(struct cr_engine *engine)
+{
+  if(!engine) {
+    return;
+  }
+  if(!is_ours(engine)) {
+    /* A fork's copy: its connections belong to the parent, and closing them would end the parent's TLS sessions. */
+    cr_poller_close(&engine->poller);
+    return;
+  }
+  for(size_t i = 0; i < engine->bucket_count; i++) {
+    while(engine->buckets[i]) {
+      struct slot *slot = engine->buckets[i];
+      if(slot->transfer) {
+        cr_transfer_free(take_transfer(engine, slot));
+      }
+      cr_machine_free(slot->machine);
+      drop_slot(engine, slot);
+    }
+  }
+  while(engine->hosts) {
+    struct host *host = engine->hosts;
+    engine->hosts = host->next;
+    free(host);
+  }
+  curl_multi_cleanup(engine->multi);
+  cr_transport_close(&engine->transport);
+  cr_poller_close(&engine->poller);
+  cr_schedule_free(&engine->schedule);
+  free(engine->buckets);
+  cr_attempt_log_free(&engine->log);
+  free(engine);
+}
+
+int cr_engine_submit(struct cr_engine *engine, struct cr_machine *m, int64_t *id, struct cr_error *err)
+{
+  struct slot *slot = NULL;
+
+  if(!is_ours(engine)) {
+    cr_fail(err, CR_KIND_INPUT, "OtherProcess", "this client was made before the process forked: make a new one here");
+    goto fail;
+  }
+  slot = calloc(1, sizeof *slot);
+  if(!slot || grow_buckets(engine) < 0 || cr_schedule_reserve(&engine->schedule, engine->slot_count + 1) < 0) {
+    cr_fail_memory(err);
+    goto fail;
+  }
+  slot->machine = m;
+  slot->id = ++engine->last_id;
+  slot->same_bucket = *bucket_of(engine, slot->id);
+  *bucket_of(engine, slot->id) = slot;
+  engine->slot_count++;
+  engine->stats.submitted++;
+  list_add(&engine->ready, slot);
+  engine->wake = true;
+  cr_poller_arm(&engine->poller, 0);
+  *id = slot->id;
+  return 0;
+
+fail:
+  free(slot);
+  cr_machine_free(m);
+  return -1;
+}
+
+/* Takes a slot from wherever it is. */
+static void uproot(struct cr_engine *engine, struct slot *slot)
+{
+  struct host *host = slot->host;
+
+  cr_schedule_remove(&engine->schedule, &slot->due);
+  if(slot->transfer) {
+    cr_transfer_free(take_transfer(engine, slot));
+    leave_host(engine, slot);
+    return;
+  }
+  list_remove(slot);
+  slot->host = NULL;
+  if(host) {
+    drop_host(engine, host);
+  }
+}
+
+bool cr_engine_cancel(struct cr_engine *engine, int64_t id)
+{
+  struct slot *slot = find_slot(engine, id);
+  struct cr_machine *m;
+  bool ambiguous;
+
+  if(!slot || slot->list == &engine->finished || !is_ours(engine)) {
+    return false;
+  }
+  m = slot->machine;
+  /* A request on its way may have arrived; reading ones that use POST are suspected in vain. */
+  ambiguous = slot->transfer && !slot->transfer->request->handshake_only &&
+              strcmp(slot->transfer->request->method, "GET") != 0;
+  uproot(engine, slot);
+  cr_tree_free(&m->result);
+  cr_fail(&m->error, CR_KIND_CANCELLED, "Cancelled", "cancelled");
+  m->error.ambiguous = ambiguous;
+  memcpy(m->error.operation, m->operation, sizeof m->error.operation);
+  finish(engine, slot, true);
+  engine->wake = true;
+  cr_poller_arm(&engine->poller, 0);
+  return true;
+}
+
+static size_t running(const struct cr_engine *engine)
+{
+  return engine->slot_count - engine->finished.count;
+}
+
+static void run(struct cr_engine *engine)
+{
+  serve_sockets(engine);
+  for(int round = 0; round < ROUNDS; round++) {
+    bool progress = serve_timer(engine);
+    progress = end_transfers(engine) || progress;
+    wake_due(engine);
+    progress = drive_ready(engine) || progress;
+    if(!progress) {
+      break;
+    }
+  }
+}
+
+size_t cr_engine_step(struct cr_engine *engine)
+{
+  struct cr_sigpipe guard;
+
+  if(!is_ours(engine)) {
+    return 0;
+  }
+  engine->wake = false;
+  read_clock(engine);
+  if(engine->guard_sigpipe) {
+    cr_sigpipe_block(&guard);
+    run(engine);
+    cr_sigpipe_restore(&guard);
+  } else {
+    run(engine);
+  }
+  /* Machines that were cut off by the number of rounds, not by the lack of a seat. */
+  if(engine->ready.count && engine->in_flight < engine->transport.options.max_connections) {
+    engine->wake = true;
+  }
+  cr_poller_arm(&engine->poller, due_in(engine));
+  return running(engine);
+}
+
+size_t cr_engine_wait(struct cr_engine *engine, double seconds, int extra_fd)
+{
+  bool nothing_comes;
+
+  if(!is_ours(engine)) {
+    return 0;
+  }
+  read_clock(engine);
+  nothing_comes = !running(engine) && seconds < 0 && extra_fd < 0;
+  if(!engine->finished.count && !engine->undecoded.count && !nothing_comes) {
+    int64_t timeout = seconds < 0 ? -1 : seconds > 86400 ? 86400000 : (int64_t)(seconds * 1000 + 0.999);
+    int64_t due = due_in(engine);
+    if(due >= 0 && (timeout < 0 || due < timeout)) {
+      timeout = due;
+    }
+    if(timeout != 0) {
+      cr_poller_wait(&engine->poller, timeout, extra_fd);
+    }
+  }
+  return cr_engine_step(engine);
+}
+
+bool cr_engine_undecoded(struct cr_engine *engine, int64_t *id, const char **json, size_t *len, struct cr_tree **into)
+{
+  struct slot *slot = engine->undecoded.first;
+  if(!slot) {
+    return false;
+  }
+  *id = slot->id;
+  *json = slot->json;
+  *len = slot->json_len;
+  *into = slot->into;
+  return true;
+}
+
+void cr_engine_decoded(struct cr_engine *engine, int64_t id, const struct cr_error *failure)
+{
+  struct slot *slot = find_slot(engine, id);
+  if(!slot || slot->list != &engine->undecoded || !is_ours(engine)) {
+    return;
+  }
+  list_remove(slot);
+  slot->json = NULL;
+  read_clock(engine);
+  slot->machine->class->decoded(slot->machine, failure);
+  drive(engine, slot);
+  engine->wake = true;
+  cr_poller_arm(&engine->poller, 0);
+}
+
+struct cr_machine *cr_engine_take(struct cr_engine *engine, int64_t *id)
+{
+  struct slot *slot = engine->finished.first;
+  struct cr_machine *m;
+  if(!slot) {
+    return NULL;
+  }
+  m = slot->machine;
+  *id = slot->id;
+  list_remove(slot);
+  drop_slot(engine, slot);
+  return m;
+}
+
+bool cr_engine_attempt(struct cr_engine *engine, int64_t *id, struct cr_attempt *out)
+{
+  return cr_attempt_log_take(&engine->log, id, out);
+}
+
+int cr_engine_pollfd(const struct cr_engine *engine)
+{
+  return engine->poller.epoll;
+}
+
+double cr_engine_timeout(const struct cr_engine *engine)
+{
+  int64_t in = due_in(engine);
+  return in < 0 ? -1 : (double)in / 1000;
+}
+
+void cr_engine_stats(const struct cr_engine *engine, struct cr_engine_stats *out)
+{
+  *out = engine->stats;
+  out->running = running(engine);
+  out->waiting_decode = engine->undecoded.count;
+  out->waiting_time = engine->schedule.count;
+  out->in_transfer = (size_t)engine->in_flight;
+  out->finished_untaken = engine->finished.count;
+}

@@ -1,0 +1,19 @@
+/* probe.h - does a certificate chain that a server showed verify, for a name and at a time?
+ *
+ * What libcurl would have enforced, as a result instead of a refusal. Leaves OpenSSL's error queue empty. */
+#ifndef CR_PROBE_H
+#define CR_PROBE_H
+
+#include "base.h"
+
+/* Trusted roots, parsed once. */
+struct cr_roots;
+struct cr_roots *cr_roots_new(const char *ca_file, struct cr_error *err);   /* NULL: OpenSSL's own places */
+void cr_roots_free(struct cr_roots *roots);
+
+/* pem: the chain as served, leaf first. host: server name or address. *result: X509_V_OK (0) or OpenSSL's X509_V_ERR
+ * number, with its text in message. 0, or -1 with *err when the chain cannot be read. */
+int cr_probe_verify(const struct cr_roots *roots, const char *pem, size_t len, const char *host, int64_t now_unix,
+                    long *result, char *message, size_t size, struct cr_error *err);
+
+#endif
