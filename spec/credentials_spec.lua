@@ -162,7 +162,8 @@ describe("certrotate.credentials", function()
   end)
 
   it("finds the services section of the profile, and says when it is missing", function()
-    write("config", "[default]\nservices = local\n[services local]\niam =\n  endpoint_url = http://h\n[profile x]\nservices = y\n")
+    write("config", "[default]\nservices = local\n[services local]\niam =\n  endpoint_url = http://h\n"
+      .. "[profile x]\nservices = y\n")
     assert.same({ iam = { endpoint_url = "http://h" } }, assert(context()).files.services)
     local found, err = context({ profile = "x" })
     assert.is_nil(found)
@@ -182,7 +183,8 @@ describe("certrotate.credentials", function()
       return { name = name, load = function() asked[#asked + 1] = name return answer[1], answer[2] end }
     end
     local some = { access_key_id = "AKIDSOMESOME", secret_access_key = "x" }
-    local found = assert(credentials.resolve(context(), { provider("one", nil, "off"), provider("two", some), provider("three") }))
+    local chain = { provider("one", nil, "off"), provider("two", some), provider("three") }
+    local found = assert(credentials.resolve(context(), chain))
     assert.equal("two", found.source)
     assert.same({ "one", "two" }, asked)
     local broken = errors.new({ kind = "credentials", code = "Broken", message = "x" })

@@ -43,7 +43,8 @@ describe("certrotate.endpoints", function()
     for region, code in pairs({ ["us-gov-west-1"] = "UnsupportedPartition", ["eusc-de-east-1"] = "UnsupportedPartition",
                                 ["us-iso-east-1"] = "UnsupportedPartition", ["us-isob-east-1"] = "UnsupportedPartition",
                                 ["eu-isoe-west-1"] = "UnsupportedPartition", ["moon-1"] = "UnknownRegion",
-                                ["xx-east-1"] = "UnknownRegion", ["us-east-1.evil"] = "UnknownRegion", [""] = "UnknownRegion" }) do
+                                ["xx-east-1"] = "UnknownRegion", ["us-east-1.evil"] = "UnknownRegion",
+                                [""] = "UnknownRegion" }) do
       local found, err = resolve({ region = region })
       assert.is_nil(found, region)
       assert.equal(code, err.code)
@@ -84,8 +85,8 @@ describe("certrotate.endpoints", function()
     assert.equal("http://quotas us-east-1", found.servicequotas)
     found = urls({ profile = profile, environment = environment, ignore_configured = true })
     assert.equal("https://iam.amazonaws.com us-east-1", found.iam)
-    found = urls({ profile = profile, environment = environment, ignore_configured = true, endpoint_url = "https://given:8443/x/",
-                   endpoints = { acm = "https://acm-given" } })
+    found = urls({ profile = profile, environment = environment, ignore_configured = true,
+                   endpoint_url = "https://given:8443/x/", endpoints = { acm = "https://acm-given" } })
     assert.equal("https://acm-given us-east-1", found.acm)
     assert.equal("https://given:8443/x us-east-1", found.iam)
   end)
@@ -105,8 +106,8 @@ describe("certrotate.endpoints", function()
                                ["https://h_1.x-y:65535"] = "https://h_1.x-y:65535" }) do
       assert.equal(wanted, endpoints.check_url(url))
     end
-    for _, url in ipairs({ "", "localhost", "ftp://h", "https://", "https://u:p@h", "https://h:0", "https://h:65536", "https://h:",
-                           "https://h?x", "https://h/#f", "https://h/a b", "https://h h", "https://h:12x" }) do
+    for _, url in ipairs({ "", "localhost", "ftp://h", "https://", "https://u:p@h", "https://h:0", "https://h:65536",
+                           "https://h:", "https://h?x", "https://h/#f", "https://h/a b", "https://h h", "https://h:12x" }) do
       local good, reason = endpoints.check_url(url)
       assert.is_nil(good, url)
       assert.is_string(reason)

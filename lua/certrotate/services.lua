@@ -71,11 +71,11 @@ end
 -- Asks for page after page: a function that returns a page's items, nil at the end, or nil, err.
 local function pager(self, method, listing, params, options)
   local position, finished = nil, false
-  params = copy(params)
   return function()
     if finished then return nil end
-    if position then params[listing.marker] = position end
-    local page, err = self[method](self, params, options)
+    local own = copy(params)
+    if position then own[listing.marker] = position end
+    local page, err = self[method](self, own, options)
     if not page then
       finished = true
       return nil, err
