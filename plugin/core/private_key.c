@@ -330,6 +330,9 @@ static int parse_ec(struct cr_private_key *key, struct der whole, struct der cur
     given.at++;
     given.left--;
   }
+  if(in.left) {
+    return damaged(from, err);
+  }
   nid = curve.at ? curve_of(&curve) : NID_undef;
   key->group = nid == NID_undef ? NULL : EC_GROUP_new_by_curve_name(nid);
   if(!key->group) {
@@ -362,13 +365,17 @@ static int parse_pkcs8(struct cr_private_key *key, struct der in, const char *fr
     return damaged(from, err);
   }
   if(is(&oid, rsa_oid, sizeof rsa_oid)) {
-    return parse_rsa(key, body, from, err);
+    take(&algorithm, NULL_VALUE, &curve);
+    return algorithm.left ? damaged(from, err) : parse_rsa(key, body, from, err);
   }
   if(!is(&oid, ec_oid, sizeof ec_oid)) {
     return unsupported(&oid, from, err);
   }
   if(!take(&algorithm, OBJECT, &curve)) {
     return unknown_curve(from, err);
+  }
+  if(algorithm.left) {
+    return damaged(from, err);
   }
   return parse_ec(key, body, curve, from, err);
 }

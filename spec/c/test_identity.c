@@ -15,7 +15,8 @@ static struct {
   char *folder;
 } all;
 
-static X509 *certify(const char *cn, EVP_PKEY *key, const struct mk_ca *by, int ca, int64_t not_before, int64_t not_after)
+static X509 *certify(const char *cn, EVP_PKEY *key, const struct mk_ca *by, int ca, int64_t not_before,
+                     int64_t not_after)
 {
   struct mk_options options;
   memset(&options, 0, sizeof options);
