@@ -448,6 +448,9 @@ struct cr_identity *cr_identity_load(const struct cr_identity_source *source, st
 
 struct cr_identity *cr_identity_ref(struct cr_identity *identity)
 {
+  if(!identity) {
+    return NULL;
+  }
   __atomic_add_fetch(&identity->references, 1, __ATOMIC_RELAXED);
   return identity;
 }
