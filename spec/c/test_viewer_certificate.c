@@ -249,6 +249,10 @@ static const struct swap_case {
   {"<z:D><z:ViewerCertificate><z:ACMCertificateArn>" OLD "</z:ACMCertificateArn></z:ViewerCertificate></z:D>", OLD, NEW,
    CR_NAMES_OLD, "<z:D><z:ViewerCertificate><z:ACMCertificateArn>" NEW
    "</z:ACMCertificateArn></z:ViewerCertificate></z:D>"},
+  {"<p:D xmlns:p='u'><p:ViewerCertificate xmlns:q='v'><p:ACMCertificateArn xmlns:r='w'>" OLD
+   "</p:ACMCertificateArn></p:ViewerCertificate></p:D>", OLD, NEW, CR_NAMES_OLD,
+   "<p:D xmlns:p='u'><p:ViewerCertificate xmlns:q='v'><p:ACMCertificateArn xmlns:r='w'>" NEW
+   "</p:ACMCertificateArn></p:ViewerCertificate></p:D>"},
   /* decoys: deeper, in comments, CDATA, attributes, processing instructions, another namespace */
   {"\xEF\xBB\xBF<?xml version='1.0' encoding=\"utf-8\" standalone='no' ?>\r\n<?p <ViewerCertificate> ?>\r\n"
    "<D a='&lt;ViewerCertificate>'><!-- <ViewerCertificate>" ACM(OLD) "</ViewerCertificate> -->"
@@ -352,6 +356,10 @@ static void test_refusals(void)
     {"<D xmlns='u'><ViewerCertificate xmlns='v'/></D>", 0, "NoViewerCertificate", ""},
     {"<D xmlns='u'><v:ViewerCertificate xmlns:v='v'/></D>", 0, "NoViewerCertificate", ""},
     {"<p:D xmlns:p='u'><ViewerCertificate/></p:D>", 0, "NoViewerCertificate", ""},
+    {"<D><z:ViewerCertificate/></D>", 0, "NoViewerCertificate", ""},
+    {"<z:D><ViewerCertificate/></z:D>", 0, "NoViewerCertificate", ""},
+    {"<z:D a='z'><ViewerCertificate xmlns='z'/></z:D>", 0, "NoViewerCertificate", ""},
+    {"<z:D><ViewerCertificate xmlns=''/></z:D>", 0, "NoViewerCertificate", ""},
     {"<D><!-- <ViewerCertificate/> --><![CDATA[<ViewerCertificate/>]]></D>", 0, "NoViewerCertificate", ""},
     {"<D><ViewerCertificate/><ViewerCertificate/></D>", 0, "ManyViewerCertificates", "2"},
     {"<D xmlns='u' xmlns:p='u'><ViewerCertificate/><p:ViewerCertificate/></D>", 0, "ManyViewerCertificates", "2"},

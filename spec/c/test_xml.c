@@ -254,6 +254,10 @@ static void test_view(void)
     {&under_item, "<L><p:Item><X/><q:Id>1</q:Id></p:Item><X/><Item><X/><Deep/></Item></L>",
      "L type 5 with 3 0-70(3-66)\n Item type 5 with 1 3-38(11-29)\n  Id='1' 15-29(21-22)\n X='' 38-42(42-42)\n"
      " Item type 5 with 1 42-66(48-59)\n  Deep='' 52-59(59-59)\n"},
+    /* and what comes after is not under it any more */
+    {&under_item, "<L><Item><X/></Item><O><X>1</X></O></L>",
+     "L type 5 with 2 0-39(3-35)\n Item type 5 with 0 3-20(9-13)\n O type 5 with 1 20-35(23-31)\n"
+     "  X='1' 23-31(26-27)\n"},
     {&under_root, "<R><X><Id/></X><Id>1</Id><Ids/><I/></R>", "R type 5 with 1 0-39(3-35)\n Id='1' 15-25(19-20)\n"},
     {&under_root, "<R><X>&amp;<![CDATA[<Id>]]><!--<Id>--></X></R>", "R type 5 with 0 0-46(3-42)\n"},
     {&under_root, "<R/>", "R='' 0-4(4-4)\n"},
@@ -467,6 +471,43 @@ static void test_endless_text(void)
   CHECK_STR(err.code, "TooLarge");
   cr_xml_free(xml);
   cr_tree_free(&tree);
+
+  /* What is dropped anyway, here beside an element, is not collected first. */
+  cr_tree_init(&tree, 1 << 20);
+  xml = cr_xml_new(&tree, NULL);
+  rc = cr_xml_feed(xml, "<A><B/>", 7, &err);
+  for(blocks = 0; rc == 0 && blocks < 1000; blocks++) {
+    rc = cr_xml_feed(xml, block, sizeof block, &err);
+  }
+  CHECK(rc == 0 && cr_xml_feed(xml, "</A>", 4, &err) == 0 && cr_xml_finish(xml, &err) == 0);
+  cr_xml_free(xml);
+  cr_tree_free(&tree);
+}
+
+/* Names longer than expat's first buffers, torn apart by the pieces they arrive in. */
+static void test_long_names(void)
+{
+  static char name[5001];
+  struct cr_buf text, got;
+  struct cr_tree tree;
+
+  for(size_t i = 0; i < sizeof name - 1; i++) {
+    name[i] = (char)('a' + i % 26);
+  }
+  cr_buf_init(&text, TREE_MAX);
+  cr_buf_init(&got, TREE_MAX);
+  cr_buf_addf(&text, "<A><%s><B attribute='%s'/></%s></A>", name, name, name);
+  cr_tree_init(&tree, TREE_MAX);
+  CHECK(cr_xml_parse(&tree, NULL, text.data, text.len, NULL) == 0);
+  CHECK(tree.root && tree.root->first && cr_get(tree.root->first, "B"));
+  CHECK_STR(tree.root && tree.root->first ? tree.root->first->name : NULL, name);
+  for(size_t piece = 1; piece < 4000; piece += 700) {
+    parse_dump(&got, NULL, text.data, text.len, piece);
+    CHECK(strncmp(cr_buf_str(&got), "A type 5 with 1", 15) == 0 && strstr(cr_buf_str(&got), name));
+  }
+  cr_tree_free(&tree);
+  cr_buf_free(&text);
+  cr_buf_free(&got);
 }
 
 static void test_long_text(void)
@@ -607,6 +648,7 @@ int main(void)
   test_spans();
   test_tree_limit();
   test_endless_text();
+  test_long_names();
   test_long_text();
   test_allocations();
   test_escape();
