@@ -275,6 +275,7 @@ local function last_lines(path, count)
   return table.concat(lines, "\n", math.max(1, #lines - (count or 5) + 1))
 end
 
+-- nginx removes its pid file as the last thing it does; a process may stay visible after that until it is reaped.
 -- nginx's first process binds the sockets, forks the master and ends: when it ended with 0, connections are queued
 -- already. The pid file follows at once.
 local function run_nginx(self, parts)
@@ -385,7 +386,12 @@ local function write_options(self, options)
   if not options.detach then
     parent, started = parent_identity()
   end
-  local propagation = options.propagation or 5
+  local settings = {}
+  for key, value in pairs(options.settings or {}) do
+    settings[key] = value
+  end
+  settings.propagation = options.propagation or 5
+  settings.jitter = options.jitter or settings.propagation / 4
   local server_options = {
     directory = self.directory,
     remove_directory = self.made_directory,
@@ -394,9 +400,7 @@ local function write_options(self, options)
     region = self.region,
     account_id = self.account_id,
     seed = options.seed or 1,
-    propagation = propagation,
-    jitter = options.jitter or propagation / 4,
-    settings = options.settings or {},
+    settings = settings,
     credentials = {
       { access_key_id = self.access_key_id, secret_access_key = self.secret_access_key },
       self.temporary,
@@ -583,7 +587,14 @@ end
 --- Whether nginx's master process is there.
 ---@return boolean
 function handle:running()
-  return self.pid ~= nil and (shell("kill -0 " .. self.pid)) or false
+  if not self.pid then
+    return false
+  end
+  local file = io.open(self.directory .. "/nginx.pid", "rb")
+  if file then
+    file:close()
+  end
+  return file ~= nil and (shell("kill -0 " .. self.pid))
 end
 
 --- Ends the simulator and removes what `start` made. Idempotent.
@@ -595,9 +606,9 @@ function handle:stop()
     ok, output = shell(([[
 kill -TERM %d 2>/dev/null || exit 0
 n=0
-while kill -0 %d 2>/dev/null && [ $n -lt 250 ]; do sleep 0.02; n=$((n+1)); done
-if kill -0 %d 2>/dev/null; then kill -KILL %d; fi
-exit 0]]):format(self.pid, self.pid, self.pid, self.pid))
+while [ -e %s ] && kill -0 %d 2>/dev/null && [ $n -lt 250 ]; do sleep 0.02; n=$((n+1)); done
+if [ $n -ge 250 ]; then kill -KILL %d; fi
+exit 0]]):format(self.pid, quote(self.directory .. "/nginx.pid"), self.pid, self.pid))
     self.pid = nil
   end
   if self.made_directory and self.directory then

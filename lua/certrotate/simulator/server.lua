@@ -1,0 +1,285 @@
+-- The API side inside nginx: reads a request, finds its service and operation, verifies its signature, lets faults
+-- happen, and sends what the operation answers. Owns the one simulated account of this worker.
+local acm = require "certrotate.simulator.acm"
+local clock = require "certrotate.simulator.clock"
+local cloudfront = require "certrotate.simulator.cloudfront"
+local connection = require "certrotate.simulator.connection"
+local faults = require "certrotate.simulator.faults"
+local iam = require "certrotate.simulator.iam"
+local json = require "certrotate.simulator.json"
+local meter = require "certrotate.simulator.meter"
+local protocol = require "certrotate.simulator.protocol"
+local quotas = require "certrotate.simulator.quotas"
+local random = require "certrotate.simulator.random"
+local record = require "certrotate.simulator.record"
+local settings = require "certrotate.simulator.settings"
+local sigv4 = require "certrotate.simulator.sigv4"
+local store = require "certrotate.simulator.store"
+local sts = require "certrotate.simulator.sts"
+local time = require "certrotate.simulator.time"
+local x509 = require "certrotate.simulator.x509"
+
+local M = {}
+
+---@class certrotate.simulator.Simulation
+---@field options table      what launch.lua wrote
+---@field settings certrotate.simulator.Settings
+---@field store table
+---@field credentials table<string,{secret_access_key:string, session_token?:string, expires_at?:number}>
+---@field random certrotate.simulator.Random   of the fleet: repeatable
+---@field secrets certrotate.simulator.Random  of request ids and session keys: not repeatable
+
+local current, failure
+
+local function read_file(path)
+  local file, err = io.open(path, "rb")
+  if not file then
+    return nil, err
+  end
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+local function fresh_seed()
+  local file = io.open("/dev/urandom", "rb")
+  local bytes = file and file:read(16) or tostring(ngx.now())
+  if file then
+    file:close()
+  end
+  return bytes
+end
+
+-- ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+local function build(options)
+  local sim = { options = options, settings = settings.new(), clock = clock.new(ngx.now), store = store.new(),
+    faults = faults.new(options.seed), record = record.new(), random = random.new(options.seed),
+    secrets = random.new(fresh_seed()), credentials = {}, edge = { connections = 0, failures = 0, presented = {} } }
+  local ok, err = settings.change(sim.settings, options.settings or {})
+  if not ok then
+    return nil, "settings: " .. err
+  end
+  for _, credential in ipairs(options.credentials) do
+    sim.credentials[credential.access_key_id] = credential
+  end
+  if sim.settings.trusted_roots ~= "" then
+    local text
+    text, err = read_file(sim.settings.trusted_roots)
+    sim.trusted_roots = text and x509.certificates(text)
+    if not sim.trusted_roots then
+      return nil, "trusted_roots: " .. (err or "no certificate in it")
+    end
+  end
+  sim.meter = meter.new(sim.clock:now())
+  if options.fleet then
+    ok, err = require("certrotate.simulator.seed").fill(sim, options.fleet)
+    if not ok then
+      return nil, "seed: " .. err
+    end
+  end
+  return sim
+end
+
+--- The account; raises when it could not be made.
+---@return certrotate.simulator.Simulation
+function M.current()
+  return current or error(failure or "the simulator has not been started")
+end
+
+--- A new account in place of the present one. The old one stays when that fails.
+---@param options table
+---@return boolean? ok
+---@return string? err
+function M.reset(options)
+  local sim, err = build(options)
+  if not sim then
+    return nil, err
+  end
+  current = sim
+  return true
+end
+
+-- init_worker: reads the options, makes the account, and watches over the process that wanted all this.
+function M.start(path)
+  local chunk, err = loadfile(path)
+  local options = chunk and chunk()
+  local ok = options ~= nil
+  if ok then
+    ok, err = M.reset(options)
+    connection.watch(options)
+  end
+  if not ok then
+    failure = "the simulator could not start: " .. tostring(err)
+    ngx.log(ngx.ERR, failure)
+  end
+end
+
+-- ── requests ────────────────────────────────────────────────────────────────────────────────────────────────
+
+local function unescape(text)
+  return (text:gsub("+", " "):gsub("%%(%x%x)", function(hex)
+    return string.char(tonumber(hex, 16))
+  end))
+end
+
+local function read_form(text)
+  local form = {}
+  for item in text:gmatch("[^&]+") do
+    local name, value = item:match("^([^=]*)=?(.*)$")
+    form[unescape(name)] = unescape(value)
+  end
+  return form
+end
+
+local function read_request(sim)
+  ngx.req.read_body()
+  local uri = ngx.var.request_uri
+  local path, query = uri:match("^([^?]*)%??(.*)$")
+  return { id = sim.secrets:uuid(), method = ngx.req.get_method(), uri = uri, path = path, query = read_form(query),
+    headers = ngx.req.get_headers(0), body = ngx.req.get_body_data() or "", input = {} }
+end
+
+local json_services = { CertificateManager = { "acm", acm }, ["ServiceQuotasV20190624"] = { "servicequotas", quotas } }
+local query_services = { ["2010-05-08"] = { "iam", iam }, ["2011-06-15"] = { "sts", sts } }
+
+-- Sets service, protocol and input; returns the module that knows the operations.
+local function classify(request)
+  local target = request.headers["x-amz-target"]
+  if type(target) == "string" then
+    local found = json_services[target:match("^([^.]*)")]
+    request.protocol, request.service, request.target = "json", found and found[1] or "unknown", target
+    local input = request.body == "" and {} or json.decode(request.body)
+    request.input = type(input) == "table" and input or {}
+    request.malformed = type(input) ~= "table"
+    return found and found[2]
+  elseif request.method == "POST" and request.path == "/" then
+    request.input = read_form(request.body)
+    local found = query_services[request.input.Version or ""]
+    request.protocol, request.service = "query", found and found[1] or "iam"
+    return found and found[2]
+  end
+  request.protocol, request.service = "xml", "cloudfront"
+  return cloudfront
+end
+
+local function authenticate(sim, request)
+  local principal, err = sigv4.verify(request, {
+    service = request.service, now = sim.clock:wall(),
+    credential = function(id)
+      return sim.credentials[id]
+    end,
+  })
+  if not principal then
+    return nil, err
+  end
+  request.principal, request.region = principal, principal.region
+  return true
+end
+
+local function too_many(sim, request)
+  local now, limits = sim.clock:wall(), sim.settings
+  if request.operation == "UpdateDistribution" then
+    return sim.faults:limited("updates", limits.rate_updates, now)
+  elseif request.operation == "ImportCertificate" then
+    return sim.faults:limited("imports", limits.rate_imports, now)
+  end
+  return request.service == "cloudfront" and sim.faults:limited("reads", limits.rate_reads, now)
+end
+
+local function perform(sim, request, handler, capture)
+  if not handler then
+    if request.protocol == "query" then
+      return protocol.fail("InvalidAction", 400, ("Could not find operation %s for version %s"):format(
+        request.operation, request.input.Version or "NO_VERSION_SPECIFIED"))
+    end
+    return protocol.fail("UnknownOperation", 400, nil)
+  elseif request.malformed then
+    return protocol.fail("SerializationException", 400, nil)
+  end
+  return handler(sim, request, request.protocol == "xml" and capture or request.input)
+end
+
+local function send(sim, request, answer)
+  ngx.status = answer.status
+  for name, value in pairs(answer.headers) do
+    ngx.header[name] = value
+  end
+  ngx.header["Date"] = time.http(sim.clock:wall())
+  ngx.header["Server"] = "certrotate-simulator"
+  ngx.header["x-amzn-RequestId"] = request.id
+  if answer.status ~= 204 then
+    ngx.header["Content-Length"] = answer.promised or #answer.body
+    ngx.print(answer.body)
+  end
+end
+
+-- What a fault makes of an answer, or of there being none yet. Nil: go on as if nothing were.
+local function befall(sim, request, fault, answer)
+  local kind = fault.kind
+  if kind == "delay" then
+    ngx.sleep(fault.seconds or 1)
+    return nil
+  elseif kind == "error" or kind == "throttle" then
+    local failed = kind == "throttle" and { code = "Throttling", message = "Rate exceeded" }
+      or { code = fault.code or "InternalError", status = fault.status or 500, message = fault.message }
+    local made = protocol.error(request, failed, sim.settings)
+    for name, value in pairs(fault.headers or {}) do
+      made.headers[name] = value
+    end
+    return made
+  elseif kind == "html" or kind == "empty" then
+    local body = kind == "html" and "<html><head><title>503 Service Temporarily Unavailable</title></head><body>"
+      .. "<center><h1>503 Service Temporarily Unavailable</h1></center></body>\n" or ""
+    local headers = { ["Content-Type"] = "text/html" }
+    for name, value in pairs(fault.headers or {}) do
+      headers[name] = value
+    end
+    return { status = fault.status or 503, headers = headers, body = body, code = "(" .. kind .. ")" }
+  end
+  -- The rest leaves no proper answer behind.
+  return { status = 0, code = "(" .. kind .. ")", broken = fault, whole = answer }
+end
+
+local function answer_of(sim, request, handler, capture)
+  local ok, err = authenticate(sim, request)
+  if not ok then
+    return protocol.error(request, err, sim.settings)
+  elseif too_many(sim, request) then
+    return protocol.error(request, { code = "Throttling", message = "Rate exceeded" }, sim.settings)
+  end
+  local fault = sim.faults:take(request)
+  local early = fault and fault.when == "before" and befall(sim, request, fault)
+  if early then
+    return early
+  end
+  local answer
+  answer, err = perform(sim, request, handler, capture)
+  answer = answer or protocol.error(request, err, sim.settings)
+  return fault and fault.when == "after" and befall(sim, request, fault, answer) or answer
+end
+
+--- content_by_lua of the API listener.
+function M.handle()
+  local sim = M.current()
+  local request = read_request(sim)
+  local service = classify(request)
+  local handler, capture
+  if service then
+    request.operation, handler, capture = service.route(request)
+  else
+    request.operation = request.input.Action or request.target or "Unknown"
+  end
+  request.resource = capture
+  local answer = answer_of(sim, request, handler, capture)
+  sim.record:add { time = sim.clock:now(), service = request.service, operation = request.operation,
+    resource = request.resource, status = answer.status, code = answer.code, request_id = request.id }
+  if answer.broken then
+    return connection.break_off(answer.broken, answer.whole, function(whole)
+      return send(sim, request, whole)
+    end)
+  end
+  send(sim, request, answer)
+end
+
+return M

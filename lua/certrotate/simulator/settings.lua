@@ -1,0 +1,74 @@
+-- Switches of the simulated services: quotas, and every point where AWS's behaviour is not known for certain or
+-- varies. Defaults are what AWS's documentation or its recorded answers show.
+local M = {}
+
+---@class certrotate.simulator.Settings
+M.defaults = {
+  propagation = 5,                  -- seconds from an update to Deployed; 0: at once
+  jitter = 0,                       -- up to so many seconds more, by distribution and change
+  list_order = "id",                -- of ListDistributions: "id", "created", "shuffled"
+  list_lag = 0,                     -- seconds by which ListDistributions lags behind
+  list_max_items = 100,             -- largest page
+  summary_etag = false,             -- ETag inside DistributionSummary (newest model)
+  viewer_certificate_order = "modern", -- or "deprecated_first": children of ViewerCertificate in answers
+  key_algorithm = "hyphen",         -- "RSA-2048" as ACM's sample answers, or "underscore": "RSA_2048" as its enumeration
+  json_message_key = "message",     -- or "Message", in errors of the JSON services
+  in_use_lag = 0,                   -- seconds for which a certificate counts as in use after its last holder left
+  import_lag = 0,                   -- seconds for which CloudFront does not know a fresh certificate
+  reimport_propagation = -1,        -- seconds until every edge has a re-imported certificate; -1: as an update
+  trusted_roots = "",               -- PEM file: CloudFront trusts only chains to these; "": any unbroken chain
+  vip_quota = 2,                    -- certificates served with dedicated IPs
+  vip_counts_disabled = true,       -- do disabled distributions count in it
+  vip_policies = false,             -- newer security policies with dedicated IPs
+  iam_quota = 20,
+  iam_rsa_bits = 2048,              -- largest RSA key CloudFront takes from IAM
+  acm_quota = 2500,
+  acm_imports_per_year = 5000,
+  reimport_counts = true,           -- does a re-import count in the number above
+  price_per_month = 600,            -- USD for each dedicated-IP certificate
+  time_scale = 1,                   -- seconds the meter counts for one second
+  edges = 64,                       -- places at which a connection may end
+  rate_updates = 0,                 -- UpdateDistribution calls a second; 0: no limit
+  rate_reads = 0,                   -- other CloudFront calls a second
+  rate_imports = 0,                 -- ImportCertificate calls a second (AWS: 1)
+}
+
+local allowed = {
+  list_order = { id = true, created = true, shuffled = true },
+  viewer_certificate_order = { modern = true, deprecated_first = true },
+  key_algorithm = { hyphen = true, underscore = true },
+  json_message_key = { message = true, Message = true },
+}
+
+---@return certrotate.simulator.Settings
+function M.new()
+  local copy = {}
+  for key, value in pairs(M.defaults) do
+    copy[key] = value
+  end
+  return copy
+end
+
+--- Changes some settings; none when one of them is wrong.
+---@param settings certrotate.simulator.Settings
+---@param changes table
+---@return boolean? ok
+---@return string? err
+function M.change(settings, changes)
+  for key, value in pairs(changes) do
+    local default = M.defaults[key]
+    if default == nil then
+      return nil, "unknown setting " .. tostring(key)
+    elseif type(value) ~= type(default) then
+      return nil, ("%s: %s expected"):format(key, type(default))
+    elseif allowed[key] and not allowed[key][value] then
+      return nil, ("%s: %q is not one of its values"):format(key, tostring(value))
+    end
+  end
+  for key, value in pairs(changes) do
+    settings[key] = value
+  end
+  return true
+end
+
+return M

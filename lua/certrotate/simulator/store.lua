@@ -1,0 +1,160 @@
+-- What the simulated account holds: certificates of both stores, distributions, tenants, policies. Lives in the
+-- worker's memory and is owned by server.lua; only the services' files change it.
+local M = {}
+M.__index = M
+
+---@class certrotate.simulator.Material   one content of a certificate
+---@field leaf certrotate.simulator.Certificate
+---@field chain certrotate.simulator.Certificate[]
+---@field certificate_pem string
+---@field chain_pem string
+---@field ssl? {certificate:ffi.cdata*, key:ffi.cdata*}  parsed for the edge
+---@field since number
+
+---@class certrotate.simulator.StoredCertificate
+---@field reference string      ARN, or IAM's id
+---@field store "acm"|"iam"
+---@field region string
+---@field type "IMPORTED"|"AMAZON_ISSUED"
+---@field created number
+---@field imported number
+---@field current certrotate.simulator.Material
+---@field previous? certrotate.simulator.Material   of a re-import that is not on every edge yet
+---@field tags {Key:string, Value:string}[]
+---@field name? string          IAM
+---@field path? string          IAM
+
+---@class certrotate.simulator.Distribution
+---@field id string
+---@field arn string
+---@field domain string
+---@field raw string            the configuration's bytes
+---@field view certrotate.simulator.View
+---@field etag string
+---@field created number
+---@field modified number
+---@field deployed_at number
+---@field rollout? table        see deployment.lua
+---@field left {reference:string, until_:number}[]  certificates that some edges or AWS's own books still have
+
+function M.new()
+  return setmetatable({
+    acm = {}, acm_list = {}, acm_imports = {},
+    iam = {}, iam_by_id = {}, iam_list = {},
+    distributions = {}, ids = {}, sorted = nil, aliases = {}, callers = {}, by_domain = {},
+    tenants = {}, tenant_list = {}, policies = {}, policy_list = {},
+  }, M)
+end
+
+--- An ARN of ACM or an IAM id to what it names.
+---@return certrotate.simulator.StoredCertificate?
+function M:certificate(reference)
+  return self.acm[reference] or self.iam_by_id[reference]
+end
+
+function M:add_acm(record)
+  self.acm[record.reference] = record
+  self.acm_list[#self.acm_list + 1] = record
+end
+
+function M:add_iam(record)
+  self.iam[record.name:lower()] = record
+  self.iam_by_id[record.reference] = record
+  self.iam_list[#self.iam_list + 1] = record
+end
+
+local function remove(list, item)
+  for index = 1, #list do
+    if list[index] == item then
+      table.remove(list, index)
+      return
+    end
+  end
+end
+
+function M:remove_certificate(record)
+  if record.store == "acm" then
+    self.acm[record.reference] = nil
+    remove(self.acm_list, record)
+  else
+    self.iam[record.name:lower()] = nil
+    self.iam_by_id[record.reference] = nil
+    remove(self.iam_list, record)
+  end
+end
+
+--- ARNs of everything that counts as using the certificate at that time.
+---@param reference string
+---@param now number
+---@return string[]
+function M:users(reference, now)
+  local arns = {}
+  for _, id in ipairs(self.ids) do
+    local distribution = self.distributions[id]
+    local uses = distribution.view.viewer.reference == reference
+    for _, left in ipairs(distribution.left) do
+      uses = uses or left.reference == reference and now < left.until_
+    end
+    if uses then
+      arns[#arns + 1] = distribution.arn
+    end
+  end
+  for _, tenant in ipairs(self.tenant_list) do
+    if tenant.certificate == reference then
+      arns[#arns + 1] = tenant.arn
+    end
+  end
+  return arns
+end
+
+--- Takes the names under which a distribution can be met out of the indexes, or puts them in.
+function M:index(distribution, present)
+  local value = present and distribution.id or nil
+  for _, alias in ipairs(distribution.view.aliases) do
+    self.aliases[alias] = value
+  end
+  self.callers[distribution.view.caller_reference] = value
+  self.by_domain[distribution.domain] = value
+end
+
+function M:add_distribution(distribution)
+  self.distributions[distribution.id] = distribution
+  self.ids[#self.ids + 1] = distribution.id
+  self.sorted = nil
+  self:index(distribution, true)
+end
+
+function M:remove_distribution(distribution)
+  self:index(distribution, false)
+  self.distributions[distribution.id] = nil
+  remove(self.ids, distribution.id)
+  self.sorted = nil
+end
+
+--- Certificates served with dedicated IPs, when `distribution` had `viewer` instead of its own.
+---@param distribution? certrotate.simulator.Distribution
+---@param view? certrotate.simulator.View
+---@param count_disabled boolean
+---@return integer
+function M:dedicated(distribution, view, count_disabled)
+  local seen, count = {}, 0
+  local function add(candidate)
+    local viewer = candidate.viewer
+    if viewer.dedicated and (count_disabled or candidate.enabled) and not seen[viewer.reference] then
+      seen[viewer.reference] = true
+      count = count + 1
+    end
+  end
+  for _, id in ipairs(self.ids) do
+    local other = self.distributions[id]
+    if other ~= distribution then
+      add(other.view)
+    end
+  end
+  if view then
+    add(view)
+  end
+  return count
+end
+
+return M
