@@ -421,6 +421,22 @@ static int read_tree(lua_State *L, struct submission *in, struct cr_error *err)
   return result;
 }
 
+/* What can only end with an answer in JSON is not started without somebody to read it: an import whose reference
+ * nobody learns would be repeated. */
+static bool needs_json(const struct submission *in)
+{
+  if(in->step) {
+    return strcmp(in->step, "import") == 0 || strcmp(in->step, "retire") == 0;
+  }
+  return in->operation && in->operation->protocol == CR_JSON11;
+}
+
+static int fail_no_json(struct cr_error *err)
+{
+  return cr_fail(err, CR_KIND_INPUT, "NoJson",
+                 "answers are JSON and there is nothing to read them with: install lua-cjson (Debian and luarocks: lua-cjson)");
+}
+
 static struct cr_machine *make_machine(lua_State *L, const struct l_client *self, const struct submission *in,
                                        struct cr_error *err)
 {
@@ -470,6 +486,10 @@ static int l_client_submit(lua_State *L)
   if(read_tree(L, &in, &err) != 0) {
     return l_fail(L, &err);
   }
+  if(needs_json(&in) && !lua_isfunction(L, lua_upvalueindex(1))) {
+    fail_no_json(&err);
+    return l_fail(L, &err);
+  }
   read_identity(L, &in); /* last: nothing of Lua's runs between here and the machine's own reference */
   open_engine(L, self);
   m = make_machine(L, self, &in, &err);
@@ -507,9 +527,7 @@ static void decode_one(lua_State *L, struct l_client *self)
   lua_pushvalue(L, lua_upvalueindex(1));
   if(!lua_isfunction(L, -1)) {
     lua_pop(L, 3);
-    cr_fail(&self->failure, CR_KIND_INPUT, "NoJson",
-            "the answer is JSON and there is nothing to read it with: install lua-cjson (Debian: lua-cjson, "
-            "luarocks: lua-cjson)");
+    fail_no_json(&self->failure);
     return;
   }
   self->decoding = true;

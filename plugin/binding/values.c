@@ -50,10 +50,10 @@ static int refuse(const struct reader *r, const struct path *path, const char *t
                  "%s: %s%s", where, text, type ? type : "");
 }
 
-/* The tree's limit, or malloc: the tree tells which. */
-static int no_room(const struct reader *r, const struct path *path)
+/* What could not be added had `size` bytes beside its node: the tree's limit, or malloc? */
+static int no_room(const struct reader *r, const struct path *path, size_t size)
 {
-  if(r->tree->bytes > r->tree->max_bytes / 2) {
+  if(size + 1024 > r->tree->max_bytes - r->tree->bytes) {
     return refuse(r, path, "too large", NULL);
   }
   return cr_fail_memory(r->err);
@@ -101,7 +101,7 @@ static int read_number(const struct reader *r, struct cr_node *parent, const str
   text = cr_tree_text(r->tree, digits, strlen(digits));
   node = text ? cr_node_add(r->tree, parent, parent ? path->name : NULL, CR_NODE_NUMBER) : NULL;
   if(!node) {
-    return no_room(r, path);
+    return no_room(r, path, 0);
   }
   node->text = text;
   node->len = strlen(digits);
@@ -116,7 +116,7 @@ static int read_text(const struct reader *r, struct cr_node *parent, const struc
   if(!r->decoded && memchr(text, '\0', len)) {
     return refuse(r, path, "contains a NUL byte", NULL);
   }
-  return cr_add_textn(r->tree, parent, parent ? path->name : NULL, text, len) ? 0 : no_room(r, path);
+  return cr_add_textn(r->tree, parent, parent ? path->name : NULL, text, len) ? 0 : no_room(r, path, len);
 }
 
 static int read_value(const struct reader *r, struct cr_node *parent, const struct path *path, int index);
@@ -171,7 +171,7 @@ static const char **sorted_names(const struct reader *r, const struct path *path
   const char **names = cr_tree_alloc(r->tree, count * sizeof *names);
 
   if(!names) {
-    no_room(r, path);
+    no_room(r, path, count * sizeof *names);
     return NULL;
   }
   lua_pushnil(r->L);
@@ -185,7 +185,7 @@ static const char **sorted_names(const struct reader *r, const struct path *path
     }
     names[at] = cr_tree_text(r->tree, name, len);
     if(!names[at]) {
-      no_room(r, path);
+      no_room(r, path, len);
       return NULL;
     }
   }
@@ -274,7 +274,7 @@ static int read_table(const struct reader *r, struct cr_node *parent, const stru
   }
   node = cr_node_add(r->tree, parent, parent ? path->name : NULL, list ? CR_NODE_LIST : CR_NODE_MAP);
   if(!node) {
-    return no_room(r, path);
+    return no_room(r, path, 0);
   }
   if(list) {
     return read_list(r, node, path, table, count);
@@ -292,13 +292,13 @@ static int read_value(const struct reader *r, struct cr_node *parent, const stru
   case LUA_TNUMBER:
     return read_number(r, parent, path, index);
   case LUA_TBOOLEAN:
-    return cr_add_bool(r->tree, parent, name, lua_toboolean(r->L, index)) ? 0 : no_room(r, path);
+    return cr_add_bool(r->tree, parent, name, lua_toboolean(r->L, index)) ? 0 : no_room(r, path, 0);
   case LUA_TTABLE:
     return read_table(r, parent, path, index);
   case LUA_TLIGHTUSERDATA:
   case LUA_TUSERDATA:
     if(r->decoded) {
-      return cr_node_add(r->tree, parent, name, CR_NODE_NULL) ? 0 : no_room(r, path);
+      return cr_node_add(r->tree, parent, name, CR_NODE_NULL) ? 0 : no_room(r, path, 0);
     }
     break;
   default:
