@@ -40,6 +40,13 @@ local function read_material(sim, files)
   return material
 end
 
+-- Seeded certificates came into their stores long ago.
+local function backdate(record)
+  local imported = math.min(record.imported, record.current.leaf.not_before + 3600)
+  record.created, record.imported = imported, imported
+  return record
+end
+
 -- ── certificates ────────────────────────────────────────────────────────────────────────────────────────────
 
 local function add_main(sim, fleet)
@@ -47,9 +54,9 @@ local function add_main(sim, fleet)
   if not material then
     return nil, err
   elseif fleet.store == "iam" then
-    return iam.add(sim, material, { name = "main-certificate", path = "/cloudfront/", reference = fleet.reference })
+    return backdate(iam.add(sim, material, { name = "main-certificate", path = "/cloudfront/", reference = fleet.reference }))
   end
-  return acm.add(sim, material, { reference = fleet.reference, tags = { { Key = "Name", Value = "main" } } })
+  return backdate(acm.add(sim, material, { reference = fleet.reference, tags = { { Key = "Name", Value = "main" } } }))
 end
 
 -- Other people's: { file, store, type }
@@ -67,9 +74,9 @@ local function add_others(sim, fleet)
     if not material then
       return nil, err
     elseif other[2] == "iam" then
-      records[#records + 1] = iam.add(sim, material, { name = other[1] .. "-legacy", path = "/cloudfront/" })
+      records[#records + 1] = backdate(iam.add(sim, material, { name = other[1] .. "-legacy", path = "/cloudfront/" }))
     else
-      records[#records + 1] = acm.add(sim, material, { type = other[3] })
+      records[#records + 1] = backdate(acm.add(sim, material, { type = other[3] }))
     end
   end
   return records

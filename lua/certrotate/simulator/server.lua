@@ -1,85 +1,22 @@
 -- The API side inside nginx: reads a request, finds its service and operation, verifies its signature, lets faults
 -- happen, and sends what the operation answers. Owns the one simulated account of this worker.
 local acm = require "certrotate.simulator.acm"
-local clock = require "certrotate.simulator.clock"
 local cloudfront = require "certrotate.simulator.cloudfront"
 local connection = require "certrotate.simulator.connection"
-local faults = require "certrotate.simulator.faults"
 local iam = require "certrotate.simulator.iam"
 local json = require "certrotate.simulator.json"
-local meter = require "certrotate.simulator.meter"
 local protocol = require "certrotate.simulator.protocol"
 local quotas = require "certrotate.simulator.quotas"
-local random = require "certrotate.simulator.random"
-local record = require "certrotate.simulator.record"
-local settings = require "certrotate.simulator.settings"
 local sigv4 = require "certrotate.simulator.sigv4"
-local store = require "certrotate.simulator.store"
+local simulation = require "certrotate.simulator.simulation"
 local sts = require "certrotate.simulator.sts"
 local time = require "certrotate.simulator.time"
-local x509 = require "certrotate.simulator.x509"
 
 local M = {}
 
----@class certrotate.simulator.Simulation
----@field options table      what launch.lua wrote
----@field settings certrotate.simulator.Settings
----@field store table
----@field credentials table<string,{secret_access_key:string, session_token?:string, expires_at?:number}>
----@field random certrotate.simulator.Random   of the fleet: repeatable
----@field secrets certrotate.simulator.Random  of request ids and session keys: not repeatable
-
 local current, failure
 
-local function read_file(path)
-  local file, err = io.open(path, "rb")
-  if not file then
-    return nil, err
-  end
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
-local function fresh_seed()
-  local file = io.open("/dev/urandom", "rb")
-  local bytes = file and file:read(16) or tostring(ngx.now())
-  if file then
-    file:close()
-  end
-  return bytes
-end
-
 -- ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-local function build(options)
-  local sim = { options = options, settings = settings.new(), clock = clock.new(ngx.now), store = store.new(),
-    faults = faults.new(options.seed), record = record.new(), random = random.new(options.seed),
-    secrets = random.new(fresh_seed()), credentials = {}, edge = { connections = 0, failures = 0, presented = {} } }
-  local ok, err = settings.change(sim.settings, options.settings or {})
-  if not ok then
-    return nil, "settings: " .. err
-  end
-  for _, credential in ipairs(options.credentials) do
-    sim.credentials[credential.access_key_id] = credential
-  end
-  if sim.settings.trusted_roots ~= "" then
-    local text
-    text, err = read_file(sim.settings.trusted_roots)
-    sim.trusted_roots = text and x509.certificates(text)
-    if not sim.trusted_roots then
-      return nil, "trusted_roots: " .. (err or "no certificate in it")
-    end
-  end
-  sim.meter = meter.new(sim.clock:now())
-  if options.fleet then
-    ok, err = require("certrotate.simulator.seed").fill(sim, options.fleet)
-    if not ok then
-      return nil, "seed: " .. err
-    end
-  end
-  return sim
-end
 
 --- The account; raises when it could not be made.
 ---@return certrotate.simulator.Simulation
@@ -92,7 +29,7 @@ end
 ---@return boolean? ok
 ---@return string? err
 function M.reset(options)
-  local sim, err = build(options)
+  local sim, err = simulation.new(options, ngx.now)
   if not sim then
     return nil, err
   end
@@ -136,8 +73,13 @@ local function read_request(sim)
   ngx.req.read_body()
   local uri = ngx.var.request_uri
   local path, query = uri:match("^([^?]*)%??(.*)$")
+  local headers = ngx.req.get_headers(0)
+  -- nginx would compare If-Match with the new ETag of the answer, and turn a good update into its own 412.
+  for _, name in ipairs { "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "Range" } do
+    ngx.req.clear_header(name)
+  end
   return { id = sim.secrets:uuid(), method = ngx.req.get_method(), uri = uri, path = path, query = read_form(query),
-    headers = ngx.req.get_headers(0), body = ngx.req.get_body_data() or "", input = {} }
+    headers = headers, body = ngx.req.get_body_data() or "", input = {} }
 end
 
 local json_services = { CertificateManager = { "acm", acm }, ["ServiceQuotasV20190624"] = { "servicequotas", quotas } }
