@@ -11,7 +11,7 @@
 --   GET  record          ?after=N&limit=N     what was asked and answered
 --   GET  meter           dedicated-IP association and its charge
 --   GET  faults          POST: one rule (faults.lua), or { rules = {…} }, or { clear = true }
---   GET  clock           POST: { advance = seconds } and/or { skew = seconds }
+--   GET  clock           POST: { advance = seconds }, { pass = seconds } or { skew = seconds }, see clock.lua
 --   GET  settings        POST: changes (settings.lua)
 --   POST seed            a new fleet: fields of launch.lua's fleet options, and seed; replaces the account
 --   POST reset           the account as it was at the start
@@ -48,7 +48,7 @@ local function describe_distribution(sim, distribution)
     reference = view.viewer.reference, source = view.viewer.source, ssl_support_method = view.viewer.method,
     minimum_protocol_version = view.viewer.minimum, dedicated = view.viewer.dedicated, aliases = copy(view.aliases),
     enabled = view.enabled, staging = view.staging, policy = view.policy, http_version = view.http_version,
-    outside_sha256 = config.outside_hash(distribution),
+    config_sha256 = config.outside_hash(distribution),
   }
 end
 
@@ -159,7 +159,7 @@ local function add_credentials(sim, given)
 end
 
 local function show_clock(sim)
-  return { now = sim.clock:now(), wall = sim.clock:wall(), advanced = sim.clock.advanced, skew = sim.clock.skew }
+  return { now = sim.clock:now(), wall = sim.clock:wall(), passed = sim.clock.passed, skew = sim.clock.skew }
 end
 
 local function change_clock(sim, given)

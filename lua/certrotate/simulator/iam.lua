@@ -180,7 +180,7 @@ local function upload(sim, request, form)
     return nil, err
   end
   local record = M.add(sim, material, { name = name, path = path, tags = tags })
-  sim.record:effect("iam_uploads")
+  sim.record:effect("iam_imports")
   return protocol.query(request, "<ServerCertificateMetadata>" .. metadata(sim, record) .. "</ServerCertificateMetadata>"
     .. (#tags > 0 and tags_xml(tags) or ""))
 end

@@ -14,7 +14,7 @@
 --                                 (new_*: the same names, another key, valid: ready to rotate to)
 --   simulator:environment()       table of AWS_… variables for the AWS CLI and SDKs
 --   simulator:control("state")            GET  endpoint/_simulator/state            → decoded JSON, or nil, err
---   simulator:control("clock", { advance = 60 })   a table is POSTed as JSON, a string as it is; blocking
+--   simulator:control("clock", { pass = 60 })   a table is POSTed as JSON, a string as it is; blocking
 --   simulator:running()           is nginx there
 --   simulator:stop()              ends nginx by its pid and removes the folder that `start` made; idempotent
 --

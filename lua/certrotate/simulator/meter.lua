@@ -112,6 +112,7 @@ function M:report(now, settings)
   end
   local overlap = self.overlap + (self.active >= 2 and now - self.overlap_since or 0)
   local exact, hourly = M.charge(now - overlap * scale, now, price)
+  report.overlap_seconds = overlap * scale
   report.overlap = { seconds = overlap * scale, real_seconds = overlap, exact = exact, hourly = hourly }
   return report
 end

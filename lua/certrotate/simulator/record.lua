@@ -25,7 +25,8 @@ function M:add(entry)
   end
 end
 
---- Counts something that changed the account: "acm_imports", "acm_deletes", "updates", …
+--- Counts something that changed the account: "acm_imports", "iam_imports", "acm_reimports", "acm_deletes",
+--- "iam_deletes", "updates", "creates", "deletes".
 ---@param name string
 function M:effect(name)
   self.effects[name] = (self.effects[name] or 0) + 1
