@@ -115,12 +115,18 @@ end
 function M.list_holders(aws)
   local holders, seen, marker, pages = {}, {}, nil, 0
   repeat
-    local page, err = aws.loop:await({
+    local answer, err = aws.loop:await({
       account = aws.account, service = "cloudfront", operation = "ListDistributions", view = "holders",
       params = { Marker = marker, MaxItems = "100" },
     })
-    if not page then return nil, err end
+    if not answer then return nil, err end
     pages = pages + 1
+    local page = answer.DistributionList
+    -- A page that does not hold what it says is "unknown", never "none".
+    if type(page) ~= "table" or type(page.IsTruncated) ~= "boolean" or page.Quantity ~= #(page.Items or {}) then
+      return nil, errors.new({ kind = "parse", code = "IncompletePage", operation = "cloudfront:ListDistributions",
+        message = "a page of the listing is not complete: it cannot be trusted; try again" })
+    end
     for _, summary in ipairs(page.Items or {}) do
       if not seen[summary.Id] then
         seen[summary.Id] = true
