@@ -13,6 +13,17 @@ static void push_global(lua_State *L, const char *name)
   lua_remove(L, -2);
 }
 
+/* Whether the call went well. Lack of memory is no sign that something is not installed: raised again. */
+static bool call(lua_State *L, int arguments, int results)
+{
+  int status = lua_pcall(L, arguments, results, 0);
+
+  if(status == LUA_ERRMEM) {
+    lua_error(L);
+  }
+  return status == 0;
+}
+
 /* An instance of our own: its settings are nobody else's. Leaves the decoder on the stack, or nothing. */
 static bool push_cjson(lua_State *L)
 {
@@ -20,16 +31,16 @@ static bool push_cjson(lua_State *L)
 
   push_global(L, "require");
   lua_pushliteral(L, "cjson.safe");
-  if(!lua_isfunction(L, -2) || lua_pcall(L, 1, 1, 0) != 0 || !lua_istable(L, -1)) {
+  if(!lua_isfunction(L, -2) || !call(L, 1, 1) || !lua_istable(L, -1)) {
     goto none;
   }
   lua_getfield(L, -1, "new");
-  if(!lua_isfunction(L, -1) || lua_pcall(L, 0, 1, 0) != 0 || !lua_istable(L, -1)) {
+  if(!lua_isfunction(L, -1) || !call(L, 0, 1) || !lua_istable(L, -1)) {
     goto none;
   }
   lua_getfield(L, -1, "decode_max_depth");
   lua_pushinteger(L, JSON_DEPTH);
-  if(!lua_isfunction(L, -2) || lua_pcall(L, 1, 0, 0) != 0) {
+  if(!lua_isfunction(L, -2) || !call(L, 1, 0)) {
     goto none;
   }
   lua_getfield(L, top + 2, "decode");
