@@ -21,7 +21,7 @@ function M.new(options)
   local vim = _G.vim
   local neovim = type(vim) == "table" and vim.schedule ~= nil
   local uv = options and options.uv or (neovim and (vim.uv or vim.loop)) or require("luv")
-  return setmetatable({ uv = uv, neovim = neovim, nested = neovim }, Uv)
+  return setmetatable({ uv = uv, neovim = neovim, nested = neovim, pumps = 0 }, Uv)
 end
 
 local function fail(name, message)
@@ -56,6 +56,7 @@ end
 
 function pump(self, loop)
   self.scheduled = false
+  self.pumps = self.pumps + 1
   if self.closed or loop.closed then return end
   rearm(self, loop, loop:turn())
 end
