@@ -65,7 +65,7 @@ struct cr_engine {
   int64_t last_id;
   struct slot **buckets;
   size_t bucket_count, slot_count;    /* slots not taken */
-  struct list ready, undecoded, finished;
+  struct list returning, ready, undecoded, finished;   /* returning: had to wait for a seat, go before ready */
   struct cr_schedule schedule;
   struct host *hosts;
   long in_flight;
@@ -287,18 +287,21 @@ static void drop_host(struct cr_engine *engine, struct host *host)
   free(host);
 }
 
-/* Lets those who wait for a seat at this host ask again. */
-static void unpark(struct cr_engine *engine, struct host *host)
+/* Lets those who wait for a seat ask again where one is free. Looked at in every round rather than when a seat is
+ * given back: one that was called may be cancelled, or want something else by now, and the next must have its turn. */
+static void unpark(struct cr_engine *engine)
 {
-  long free_seats = engine->transport.options.max_host_connections - host->in_flight;
-
-  while(host->parked.first && free_seats-- > 0) {
-    struct slot *slot = host->parked.first;
-    list_remove(slot);
-    slot->host = NULL;
-    list_add(&engine->ready, slot);
+  for(struct host *host = engine->hosts, *next; host; host = next) {
+    next = host->next;
+    long seats = engine->transport.options.max_host_connections - host->in_flight;
+    while(host->parked.first && seats-- > 0) {
+      struct slot *slot = host->parked.first;
+      list_remove(slot);
+      slot->host = NULL;
+      list_add(&engine->returning, slot);
+    }
+    drop_host(engine, host);
   }
-  drop_host(engine, host);
 }
 
 static void leave_host(struct cr_engine *engine, struct slot *slot)
@@ -308,7 +311,7 @@ static void leave_host(struct cr_engine *engine, struct slot *slot)
     slot->host = NULL;
     host->in_flight--;
     engine->in_flight--;
-    unpark(engine, host);
+    drop_host(engine, host);
   }
 }
 
@@ -413,11 +416,14 @@ static void drive(struct cr_engine *engine, struct slot *slot)
 /* Those that are ready now; what becomes ready meanwhile is for the next round. */
 static bool drive_ready(struct cr_engine *engine)
 {
-  size_t count = engine->ready.count;
+  size_t count = engine->returning.count + engine->ready.count;
   bool any = false;
 
-  while(count-- && engine->ready.first && engine->in_flight < engine->transport.options.max_connections) {
-    struct slot *slot = engine->ready.first;
+  while(count-- && engine->in_flight < engine->transport.options.max_connections) {
+    struct slot *slot = engine->returning.first ? engine->returning.first : engine->ready.first;
+    if(!slot) {
+      break;
+    }
     list_remove(slot);
     drive(engine, slot);
     any = true;
@@ -463,7 +469,7 @@ static void end_transfer(struct cr_engine *engine, struct slot *slot, CURLcode c
   slot->machine->class->answered(slot->machine, &engine->now, &transfer->answer);
   cr_transfer_release(&engine->transport, transfer);
   collect_attempts(engine, slot);
-  /* The seat is free before the machine is asked again: it goes first, then those who wait for it. */
+  /* The seat is free before the machine is asked again: what it began goes on before others begin. */
   struct host *host = slot->host;
   slot->host = NULL;
   host->in_flight--;
@@ -471,7 +477,7 @@ static void end_transfer(struct cr_engine *engine, struct slot *slot, CURLcode c
   host->held++;
   drive(engine, slot);
   host->held--;
-  unpark(engine, host);
+  drop_host(engine, host);
 }
 
 static bool end_transfers(struct cr_engine *engine)
@@ -625,6 +631,7 @@ void cr_engine_free(struct cr_engine *engine)
     free(host);
   }
   curl_multi_cleanup(engine->multi);
+  cr_probe_forget_errors();
   cr_transport_close(&engine->transport);
   cr_poller_close(&engine->poller);
   cr_schedule_free(&engine->schedule);
@@ -696,6 +703,7 @@ bool cr_engine_cancel(struct cr_engine *engine, int64_t id)
   ambiguous = slot->transfer && !slot->transfer->request->handshake_only &&
               strcmp(slot->transfer->request->method, "GET") != 0;
   uproot(engine, slot);
+  cr_probe_forget_errors();
   cr_tree_free(&m->result);
   cr_fail(&m->error, CR_KIND_CANCELLED, "Cancelled", "cancelled");
   m->error.ambiguous = ambiguous;
@@ -718,6 +726,9 @@ static void run(struct cr_engine *engine)
     bool progress = serve_timer(engine);
     progress = end_transfers(engine) || progress;
     wake_due(engine);
+    if(engine->in_flight < engine->transport.options.max_connections) {
+      unpark(engine);
+    }
     progress = drive_ready(engine) || progress;
     if(!progress) {
       break;
@@ -741,8 +752,9 @@ size_t cr_engine_step(struct cr_engine *engine)
   } else {
     run(engine);
   }
+  cr_probe_forget_errors();
   /* Machines that were cut off by the number of rounds, not by the lack of a seat. */
-  if(engine->ready.count && engine->in_flight < engine->transport.options.max_connections) {
+  if(engine->ready.count + engine->returning.count && engine->in_flight < engine->transport.options.max_connections) {
     engine->wake = true;
   }
   cr_poller_arm(&engine->poller, due_in(engine));

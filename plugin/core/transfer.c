@@ -85,7 +85,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *user)
   cr_buf_add(text, data, len);
   if(cr_buf_addc(text, '\n') < 0) {
     transfer->out_of_memory = text->state == CR_BUF_NO_MEMORY;
-    transfer->too_large = !transfer->out_of_memory;
+    transfer->head_too_large = !transfer->out_of_memory;
     return 0;
   }
   for(name_len = 0; name_len < len && data[name_len] != ':'; name_len++) {
@@ -476,7 +476,7 @@ struct cr_transfer *cr_transfer_new(struct cr_transport *transport, const struct
   transfer->body_seen = 0;
   transfer->bytes_received = transfer->bytes_sent = 0;
   transfer->connections = 0;
-  transfer->head_done = transfer->too_large = transfer->sink_failed = transfer->out_of_memory = false;
+  transfer->head_done = transfer->too_large = transfer->head_too_large = transfer->sink_failed = transfer->out_of_memory = false;
   transfer->curl_message[0] = '\0';
   code = set_headers(transfer, request) < 0 ? CURLE_OUT_OF_MEMORY : set_request(transport, transfer, request);
   if(code != CURLE_OK) {

@@ -36,7 +36,7 @@ struct cr_transfer {
   char *connect_text;
   size_t max_body;
   size_t body_seen;
-  bool head_done, too_large, sink_failed, out_of_memory;
+  bool head_done, too_large, head_too_large, sink_failed, out_of_memory;
   bool plain_allowed, unproxied;       /* what the handle is set to now */
   char curl_message[CURL_ERROR_SIZE];
 };

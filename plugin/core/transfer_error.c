@@ -97,6 +97,9 @@ static void explain_refusal(struct cr_transfer *transfer, const char *name, cons
   if(transfer->too_large) {
     cr_fail(err, CR_KIND_PARSE, "AnswerTooLarge", "the answer of %s is larger than the limit of %zu bytes", target,
             transfer->max_body);
+  } else if(transfer->head_too_large) {
+    cr_fail(err, CR_KIND_PARSE, "AnswerTooLarge", "the headers of the answer of %s are larger than the limit of %zu bytes",
+            target, transfer->answer.header_text.max);
   } else if(transfer->out_of_memory) {
     cr_fail_memory(err);
   } else {
