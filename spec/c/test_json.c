@@ -90,6 +90,9 @@ static void test_write(void)
   CHECK(cr_json_write(&out, list->first, &err) == 0); /* a part: neither its name nor what follows it */
   CHECK_STR(cr_buf_str(&out), "{\"n\":-3,\"t\":true,\"z\":null}");
   cr_buf_reset(&out);
+  CHECK(cr_json_write(&out, list, &err) == 0);
+  CHECK_STR(cr_buf_str(&out), "[{\"n\":-3,\"t\":true,\"z\":null},[],false]");
+  cr_buf_reset(&out);
   cr_add_text(&tree, node, "bad", "\xFF");
   cr_buf_adds(&out, "kept");
   CHECK(cr_json_write(&out, root, &err) == -1 && err.kind == CR_KIND_INPUT);

@@ -20,7 +20,7 @@ void __wrap_free(void *data);
 
 static long fail_at = -1;   /* the allocation that fails, counted from 0; -1: none */
 static long made;           /* allocations asked for since the scenario began */
-static long outstanding;
+static long outstanding, ours; /* of the core: not yet freed, ever made */
 static bool openssl_failed; /* it may do without: caches of its own */
 
 static bool refuse(void)
@@ -39,6 +39,7 @@ void *__wrap_malloc(size_t size)
 {
   void *data = refuse() ? NULL : __real_malloc(size);
   outstanding += data != NULL;
+  ours++;
   return data;
 }
 
@@ -46,6 +47,7 @@ void *__wrap_calloc(size_t count, size_t size)
 {
   void *data = refuse() ? NULL : __real_calloc(count, size);
   outstanding += data != NULL;
+  ours++;
   return data;
 }
 
@@ -221,6 +223,44 @@ static void fail_each(const char *name, int (*scenario)(struct cr_error *err))
   printf("%s: %ld allocations\n", name, total);
 }
 
+/* A signer that is warm allocates nothing, whichever of its keys is asked for; and it forgets when it is told to. */
+static void test_warm(void)
+{
+  static const char *const regions[16] = {
+    "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"
+  };
+  struct cr_error err;
+  struct cr_account *account;
+  struct cr_sign_request request;
+  struct cr_signature out;
+  long warm = 0, cold = outstanding;
+
+  account = cr_account_new(&err);
+  CHECK(account && cr_account_set_credentials(account, "AKID", "secret", NULL, 0, &err) == 0);
+  memset(&request, 0, sizeof request);
+  request.method = "GET";
+  request.url = "https://example.com/a/b?c=d&e=f";
+  request.service = "acm";
+  request.access_key_id = account->access_key_id;
+  request.secret_access_key = account->secret_access_key;
+  request.normalize_path = request.double_encode = true;
+  request.keys = account->keys;
+  cr_signature_init(&out);
+  for(int round = 0; round < 4; round++) {
+    for(int i = 0; i < 16; i++) {
+      request.region = regions[i];
+      CHECK(cr_sigv4_sign(&request, &out, &err) == 0);
+    }
+    warm = round == 0 ? ours : warm;
+  }
+  CHECK(ours == warm);
+  cr_signature_free(&out);
+  CHECK(cr_account_set_credentials(account, NULL, NULL, NULL, 0, &err) == 0);
+  CHECK(outstanding <= cold + 3); /* the account, its key cache and the cache's scratch memory: no key, no secret */
+  cr_account_unref(account);
+  CHECK(outstanding == cold);
+}
+
 int main(void)
 {
   struct cr_error err;
@@ -229,5 +269,6 @@ int main(void)
   fail_each("sign", scenario_sign);
   fail_each("trees", scenario_trees);
   fail_each("account", scenario_account);
+  test_warm();
   return check_end();
 }

@@ -342,30 +342,46 @@ static void check_signature(const struct cr_sign_request *request, const struct 
   CHECK_STR(out->signature, hex);
 }
 
+/* Secrets that are each other's beginning, scopes of equal and of different length: `which` of `count` combinations. */
+static void check_cached(struct cr_signing_keys *keys, struct cr_signature *out, int which)
+{
+  static const int lengths[] = { 1, 40, 60, 61, 200 };
+  static const char *const services[] = { "acm", "iam", "servicequotas" };
+  struct cr_sign_request request = suite_request();
+  struct cr_error err;
+  char secret[256];
+  int length = lengths[which % 5];
+
+  memset(secret, 'a' + which / 5 % 2, (size_t)length);
+  secret[length] = '\0';
+  request.secret_access_key = secret;
+  request.service = services[which / 10 % 3];
+  request.region = which / 30 % 2 ? "us-east-1" : "eu-west-1";
+  request.time += which / 60 * 86400;
+  request.keys = keys;
+  CHECK(cr_sigv4_sign(&request, out, &err) == 0);
+  check_signature(&request, out);
+}
+
 static void test_cache(void)
 {
   struct cr_signing_keys *keys = cr_signing_keys_new();
   struct cr_signature out;
-  struct cr_error err;
-  char secret[256];
   cr_signature_init(&out);
   CHECK(keys != NULL);
-  /* More (secret, day, region, service) than the cache holds, in turns, so that keys are found and pushed out. */
-  for(int i = 0; i < 400; i++) {
-    struct cr_sign_request request = suite_request();
-    int length = i % 7 < 3 ? 40 : i % 7 == 3 ? 60 : i % 7 == 4 ? 61 : i % 7 == 5 ? 200 : 1;
-    memset(secret, 'a' + i % 3, (size_t)length);
-    secret[length] = '\0';
-    request.secret_access_key = secret;
-    request.time += (i % 5) * 86400;
-    request.region = i % 2 ? "us-east-1" : "eu-west-1";
-    request.service = i % 11 ? "acm" : "iam";
-    request.keys = i % 13 ? keys : NULL;
-    CHECK(cr_sigv4_sign(&request, &out, &err) == 0);
-    check_signature(&request, &out);
-    if(i % 50 == 0) {
-      cr_signing_keys_forget(keys);
+  /* First as many as fit, so that all are found again; then more, in a stride, so that some are. */
+  for(int round = 0; round < 3; round++) {
+    for(int i = 0; i < 15; i++) {
+      check_cached(keys, &out, i);
     }
+  }
+  for(int i = 0; i < 600; i++) {
+    check_cached(keys, &out, (i * 7 + i / 4) % 180);
+    check_cached(keys, &out, i % 10);
+  }
+  cr_signing_keys_forget(keys);
+  for(int i = 0; i < 180; i++) {
+    check_cached(i % 2 ? keys : NULL, &out, i);
   }
   cr_signing_keys_forget(NULL);
   cr_signing_keys_free(NULL);
