@@ -70,6 +70,7 @@ describe("a whole rotation", function()
     teardown(function() fleet:stop() end)
 
     it("inventory, check, plan, apply, status, retire", function()
+      local _
       local code, out, err = fleet:run({ "inventory", "--json", "--endpoint-url", fleet.simulator.endpoint })
       assert.equal(0, code, err)
       local inventory = json.decode(out)
@@ -88,13 +89,14 @@ describe("a whole rotation", function()
       assert.equal(0, code, out .. err)
       assert.is_truthy(out:find("6 holders in about", 1, true), out)
       -- Without a terminal and without --yes nothing happens.
-      code, out, err = fleet:run(fleet:flags({ "apply", fleet:path("plan.json"), "--journal", fleet:path("j") }))
+      code, _, err = fleet:run(fleet:flags({ "apply", fleet:path("plan.json"), "--journal", fleet:path("j") }))
       assert.equal(0, code, err)
       assert.is_truthy(err:find("Nothing was changed", 1, true))
       assert.same(before, fleet:record().effects)
       assert.is_nil(io.open(fleet:path("j")))
 
-      code, out, err = fleet:run(fleet:flags({ "apply", fleet:path("plan.json"), "--journal", fleet:path("j"), "--yes", "--json" }))
+      code, out, err = fleet:run(fleet:flags({ "apply", fleet:path("plan.json"), "--journal", fleet:path("j"), "--yes",
+                                               "--json" }))
       assert.equal(0, code, out .. err)
       local report = json.decode(out)
       assert.is_true(report.ok)

@@ -29,7 +29,10 @@ end
 function M.inventory(holders)
   local real = inventory.build({
     account = 1,
-    loop = { now = function() return 1768478400 end, await = function() return { DistributionList = { Quantity = 0, IsTruncated = false } } end },
+    loop = {
+      now = function() return 1768478400 end,
+      await = function() return { DistributionList = { Quantity = 0, IsTruncated = false } } end,
+    },
   }, { certificates = false })
   real.holders = holders
   return real

@@ -82,17 +82,17 @@ function M.start(argv, options)
   -- Polls for a file without a busy loop; false when it does not come.
   local function await(path, seconds)
     local deadline = core.monotonic() + seconds
-    while core.monotonic() < deadline do
+    while true do
       local text = M.read(path)
       if text and text ~= "" then return text end
+      if core.monotonic() >= deadline then return nil end
       client:wait(0.01)
     end
-    return nil
   end
-  local pid = tonumber(assert(await(base .. ".pid", 10), "the process did not start"))
+  local pid = assert(tonumber(await(base .. ".pid", 10) or ""), "the process did not start")
   return {
     pid = pid,
-    wait = function(seconds) return tonumber(await(base .. ".rc", seconds)) end,
+    wait = function(seconds) return tonumber(await(base .. ".rc", seconds) or "") end,
     output = function() return M.read(base .. ".out") or "" end,
     close = function()
       client:close()

@@ -186,10 +186,10 @@ function M.make(aws, options)
   local policy = policy_module.resolve(options.policy, options.policy_options)
   local result, err = check.run(aws, options)
   if not result then return nil, err end
+  if result.refused then return nil, check.refusal(result.findings) end
   if result.nothing_to_do then
     return nil, errors.new({ kind = "policy", code = "NothingToDo", message = result.nothing_to_do })
   end
-  if result.refused then return nil, check.refusal(result.findings) end
   local plan, problem = M.compute({
     from = options.replace, store = result.store, holders = result.holders, left_out = result.left_out,
     findings = result.findings, identity = result.identity, files = options.files, policy = policy,
