@@ -98,6 +98,65 @@ describe("certrotate.session", function()
     refused({ edge = "127.0.0.1" }, "MalformedEdge")
   end)
 
+  describe("and its client", function()
+    local make, given = core.client, nil
+
+    before_each(function()
+      core.client = function(options)
+        given = options
+        return make(options)
+      end
+    end)
+    after_each(function() core.client = make end)
+
+    local function client_options(options)
+      assert(connect(options))
+      return given
+    end
+
+    it("trusts the bundle that is named, the nearest first", function()
+      local path = os.tmpname()
+      local environment = { AWS_CA_BUNDLE = path }
+      assert.equal(path, client_options({ environment = environment }).ca_file)
+      assert.equal(path, client_options({ environment = { AWS_CA_BUNDLE = "/nowhere" }, ca_file = path }).ca_file)
+      assert.is_nil(client_options().ca_file)
+      os.remove(path)
+    end)
+
+    it("uses the proxies the CLI would use", function()
+      local function proxy(environment, options)
+        options = options or {}
+        options.environment = environment
+        local all = client_options(options)
+        return { all.proxy, all.no_proxy }
+      end
+      assert.same({}, proxy({}))
+      assert.same({ "http://p:1" }, proxy({ HTTPS_PROXY = "http://p:1" }))
+      assert.same({ "http://low:1", "a,b" },
+        proxy({ HTTPS_PROXY = "http://p:1", https_proxy = "http://low:1", NO_PROXY = "a,b" }))
+      -- Variables for http do not count for https, and the other way round.
+      assert.same({}, proxy({ http_proxy = "http://p:1", HTTP_PROXY = "http://p:1" }))
+      assert.same({ "http://p:1" }, proxy({ http_proxy = "http://p:1" }, { endpoint_url = "http://10.0.0.1:80" }))
+      assert.same({}, proxy({ https_proxy = "http://p:1" }, { endpoint_url = "http://10.0.0.1:80" }))
+      assert.same({ "http://p:1", "x,10.0.0.1" },
+        proxy({ https_proxy = "http://p:1", no_proxy = "x" }, { endpoints = { iam = "http://10.0.0.1:80" } }))
+      assert.same({}, proxy({ https_proxy = "http://p:1" }, { proxy = "" }))
+      assert.same({ "http://q:1" }, proxy({ https_proxy = "http://p:1" }, { proxy = "http://q:1" }))
+    end)
+
+    it("allows plain http only where an endpoint asks for it", function()
+      assert.is_false(client_options().allow_http)
+      assert.is_true(client_options({ endpoint_url = "http://127.0.0.1:1" }).allow_http)
+    end)
+
+    it("passes times on", function()
+      local options = client_options({ connect_timeout = 3, timeout = 7, max_connections = 5 })
+      assert.equal(3, options.connect_timeout)
+      assert.equal(7, options.total_timeout)
+      assert.equal(5, options.max_host_connections)
+    end)
+  end)
+
   it("keeps the edge to verify at", function()
     assert.same({ host = "127.0.0.1", port = 8443 }, assert(connect({ edge = "127.0.0.1:8443" })).edge)
     assert.same({ host = "::1", port = 8443 }, assert(connect({ edge = "[::1]:8443" })).edge)

@@ -6,6 +6,10 @@ local task = require("certrotate.task")
 local function get(id) return { service = "cloudfront", operation = "GetDistribution", params = { Id = id } } end
 local function update(id) return { service = "cloudfront", operation = "UpdateDistribution", params = { Id = id } } end
 
+local function echo_all(script, seconds)
+  script:serve(function(submission) return { after = seconds or 1, result = { Id = (submission.params or {}).Id } } end)
+end
+
 describe("certrotate.task", function()
   local script, loop
 
@@ -17,9 +21,7 @@ describe("certrotate.task", function()
   after_each(function() script:finished() end)
 
   -- Answers with the id after `seconds` (default 1), for everything.
-  local function echo(seconds)
-    script:serve(function(submission) return { after = seconds or 1, result = { Id = (submission.params or {}).Id } } end)
-  end
+  local function echo(seconds) echo_all(script, seconds) end
 
   describe("await", function()
     it("returns an operation's result outside tasks", function()
@@ -116,6 +118,23 @@ describe("certrotate.task", function()
       end)
       assert.matches("not the task's own", (work:wait()))
     end)
+  end)
+
+  it("goes on after a turn that was cut off, as CTRL-C in the REPL does", function()
+    echo_all(script)
+    local step = script.client.step
+    script.client.step = function()
+      script.client.step = step
+      error("interrupted!", 0)
+    end
+    local ok, raised = pcall(loop.await, loop, get("E1"))
+    assert.is_false(ok)
+    assert.equal("interrupted!", raised)
+    assert.equal("E2", loop:await(get("E2")).Id)
+    assert.equal(7, loop:spawn(function()
+      loop:sleep(1)
+      return 7
+    end):wait())
   end)
 
   describe("timeouts", function()

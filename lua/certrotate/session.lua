@@ -116,6 +116,11 @@ local function max_attempts(options, context)
   return number
 end
 
+local function host_of_http(url)
+  local authority = url:match("^http://([^/]+)")
+  return authority and (authority:match("^%[(.-)%]") or authority:match("^[^:]+"))
+end
+
 -- Proxies as the CLI finds them, the lower-case spelling first. One client has one proxy: the one for https, or for
 -- http when nothing is https. (HTTP_PROXY in capitals is what a CGI client can set: not honoured.)
 local function proxy_settings(options, context, places)
@@ -126,10 +131,13 @@ local function proxy_settings(options, context, places)
   local proxy = get("https_proxy") or get("HTTPS_PROXY")
   if proxy and places.http then
     -- Plain http endpoints are not sent through a proxy that was set for https.
-    local hosts = { no_proxy }
+    local hosts, seen = { no_proxy }, {}
     for _, service in ipairs(endpoints.SERVICES) do
       local place = places.services[service]
-      hosts[#hosts + 1] = place and place.url:match("^http://%[?([^/%]]-)%]?:?%d*/?[^/]*$")
+      local host = place and host_of_http(place.url)
+      if host and not seen[host] then
+        seen[host], hosts[#hosts + 1] = true, host
+      end
     end
     no_proxy = table.concat(hosts, ",")
   end

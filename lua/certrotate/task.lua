@@ -531,8 +531,13 @@ function Loop:await(waitable, timeout)
     if task then return nil, closed_error() end
     error("the session is closed", 2)
   end
-  if not task and not self.driver.nested and self._resuming then
-    error("await was called in a coroutine that is not the task's own; spawn a task for it", 2)
+  if not task and self._resuming and not self.driver.nested then
+    -- The thread that turns the loop cannot be here while it resumes a task: a turn of it was cut off (CTRL-C in
+    -- the REPL raises anywhere). Whatever else runs now is inside a task, on a coroutine of its own.
+    if coroutine.running() ~= self._thread then
+      error("await was called in a coroutine that is not the task's own; spawn a task for it", 2)
+    end
+    self._turning, self._resuming, self._home.busy = false, false, false
   end
   if not shielded_now(self, task) then
     if task and task._cancelled then return nil, task._cancelled end
@@ -748,6 +753,7 @@ function Loop:turn(budget)
   local outermost = not self._turning
   self._turning = true
   if not self.driver.nested then self._resuming = true end
+  if outermost then self._thread = coroutine.running() end
   local rounds = 0
   repeat
     rounds = rounds + 1
