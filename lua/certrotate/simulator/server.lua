@@ -69,17 +69,14 @@ local function read_form(text)
   return form
 end
 
-local function read_request(sim)
+local function read_request()
   ngx.req.read_body()
-  local uri = ngx.var.request_uri
-  local path, query = uri:match("^([^?]*)%??(.*)$")
   local headers = ngx.req.get_headers(0)
   -- nginx would compare If-Match with the new ETag of the answer, and turn a good update into its own 412.
   for _, name in ipairs { "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "Range" } do
     ngx.req.clear_header(name)
   end
-  return { id = sim.secrets:uuid(), method = ngx.req.get_method(), uri = uri, path = path, query = read_form(query),
-    headers = headers, body = ngx.req.get_body_data() or "", input = {} }
+  return { method = ngx.req.get_method(), uri = ngx.var.request_uri, headers = headers, body = ngx.req.get_body_data() or "" }
 end
 
 local json_services = { CertificateManager = { "acm", acm }, ["ServiceQuotasV20190624"] = { "servicequotas", quotas } }
@@ -201,10 +198,13 @@ local function answer_of(sim, request, handler, capture)
   return fault and fault.when == "after" and befall(sim, request, fault, answer) or answer
 end
 
---- content_by_lua of the API listener.
-function M.handle()
-  local sim = M.current()
-  local request = read_request(sim)
+--- Answers a request of any service: `method`, `uri`, `headers` (names in lower case) and `body` are given.
+---@param sim certrotate.simulator.Simulation
+---@param request table   gets `id`, `service`, `operation`, `resource`, …
+---@return certrotate.simulator.Answer
+function M.respond(sim, request)
+  local path, query = request.uri:match("^([^?]*)%??(.*)$")
+  request.id, request.path, request.query, request.input = sim.secrets:uuid(), path, read_form(query), {}
   local service = classify(request)
   local handler, capture
   if service then
@@ -216,6 +216,14 @@ function M.handle()
   local answer = answer_of(sim, request, handler, capture)
   sim.record:add { time = sim.clock:now(), service = request.service, operation = request.operation,
     resource = request.resource, status = answer.status, code = answer.code, request_id = request.id }
+  return answer
+end
+
+--- content_by_lua of the API listener.
+function M.handle()
+  local sim = M.current()
+  local request = read_request()
+  local answer = M.respond(sim, request)
   if answer.broken then
     return connection.break_off(answer.broken, answer.whole, function(whole)
       return send(sim, request, whole)
