@@ -627,6 +627,11 @@ static int set_up(struct call *call, const struct cr_node *params, struct cr_err
   return call->operation->identity ? 0 : cr_draft_body(&call->draft, call->operation, call->params.root, NULL, err);
 }
 
+static void name_operation(const struct cr_operation *operation, char *out, size_t size)
+{
+  snprintf(out, size, "%s:%s", cr_service_name(operation->service), operation->name);
+}
+
 struct cr_machine *cr_call_new(struct cr_account *account, const struct cr_operation *operation,
                                const struct cr_node *params, struct cr_identity *identity,
                                const struct cr_xml_view *view, int64_t deadline_ms, struct cr_error *err)
@@ -636,6 +641,9 @@ struct cr_machine *cr_call_new(struct cr_account *account, const struct cr_opera
   if(!operation->identity != !identity) {
     cr_fail(err, CR_KIND_INPUT, identity ? "UnexpectedIdentity" : "MissingIdentity", identity ?
             "%s takes no identity" : "%s needs an identity: the certificate and its key", operation->name);
+    if(err) {
+      name_operation(operation, err->operation, sizeof err->operation);
+    }
     return NULL;
   }
   call = calloc(1, sizeof *call);
@@ -644,8 +652,7 @@ struct cr_machine *cr_call_new(struct cr_account *account, const struct cr_opera
     return NULL;
   }
   call->machine.class = &call_class;
-  snprintf(call->machine.operation, sizeof call->machine.operation, "%s:%s", cr_service_name(operation->service),
-           operation->name);
+  name_operation(operation, call->machine.operation, sizeof call->machine.operation);
   cr_tree_init(&call->machine.result, RESULT_MAX);
   cr_tree_init(&call->error_tree, ERROR_TREE_MAX);
   cr_tree_init(&call->params, PARAMS_MAX);
