@@ -13,7 +13,7 @@ local aws = assert(certrotate.connect({
 local files = simulator.files
 local identity = assert(core.identity({ certificate = files.new_certificate, private_key = files.new_key,
                                         chain = files.new_chain }))
-local imported = assert(aws.steps:import({ store = "acm" }, identity))
+local imported = assert(aws.steps:import({ store = "acm", identity = identity }))
 local holders = assert(aws:inventory({ certificates = false })):holders_of(simulator.old_reference)
 assert(#holders == HOLDERS, "the fleet is not what was asked for")
 
