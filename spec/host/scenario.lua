@@ -7,7 +7,7 @@ local M = {}
 local KEYS = { access_key_id = "AKIAIOSFODNN7EXAMPLE", secret_access_key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY" }
 
 --- Seconds the counterpart takes for an answer.
-M.DELAY = 0.3
+M.DELAY = 0.2
 
 --- nginx configuration of the counterpart.
 M.upstream = [[

@@ -7,6 +7,7 @@
 --
 -- Works wherever ngx.sleep does: rewrite, access, content, timers. When the worker is told to go
 -- (reload, quit) the loop is interrupted: work comes to a safe point and can be resumed by the next worker.
+-- A wait in a thread does not hold a leaving worker back, nginx drops it: what must reach a safe point is better paced.
 local errors = require("certrotate.errors")
 
 local M = {}
