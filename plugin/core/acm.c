@@ -19,9 +19,14 @@ static const struct cr_param none[] = {
   { .name = NULL },
 };
 
+/* Of parameters and answers. */
 static const char *const tag_lists[] = { "Tags", NULL };
 static const char *const listing_lists[] = {
-  "CertificateStatuses", "keyTypes", "keyUsage", "extendedKeyUsage", "CertificateKeyPairOrigins", NULL,
+  "CertificateStatuses", "keyTypes", "keyUsage", "extendedKeyUsage", "CertificateKeyPairOrigins",
+  "CertificateSummaryList", "SubjectAlternativeNameSummaries", "KeyUsages", "ExtendedKeyUsages", NULL,
+};
+static const char *const description_lists[] = {
+  "InUseBy", "SubjectAlternativeNames", "KeyUsages", "ExtendedKeyUsages", "DomainValidationOptions", NULL,
 };
 
 static const char *const key_types[] = {
@@ -68,13 +73,14 @@ static int list_every_key_type(struct cr_tree *tree, struct cr_node *params, str
 const struct cr_operation cr_acm_operations[] = {
   /* No client token: a repeated import is a second certificate. */
   { ACM, .name = "ImportCertificate", .params = none, .lists = tag_lists, .identity = true },
-  { ACM, .name = "DescribeCertificate", .params = by_arn, .idempotent = true },
+  { ACM, .name = "DescribeCertificate", .params = by_arn, .lists = description_lists, .idempotent = true },
   { ACM, .name = "GetCertificate", .params = by_arn, .idempotent = true },
   { ACM, .name = "ListCertificates", .params = none, .lists = listing_lists, .idempotent = true,
     .prepare = list_every_key_type },
   /* A repeated delete would answer ResourceNotFoundException for our own success. */
   { ACM, .name = "DeleteCertificate", .params = by_arn, .quiet = true },
-  { ACM, .name = "AddTagsToCertificate", .params = tagging, .lists = tag_lists, .idempotent = true, .quiet = true },
-  { ACM, .name = "ListTagsForCertificate", .params = by_arn, .idempotent = true },
+  { ACM, .name = "AddTagsToCertificate", .params = tagging, .lists = tag_lists, .idempotent = true,
+    .quiet = true },
+  { ACM, .name = "ListTagsForCertificate", .params = by_arn, .lists = tag_lists, .idempotent = true },
   { .name = NULL },
 };
