@@ -14,6 +14,7 @@
 
 #define NO_ONE CR_IDENTITY_CERTIFICATES_MAX
 #define URL_MAX 120
+#define DEAD_STACK 32768
 
 struct cr_identity {
   int references;
@@ -423,7 +424,16 @@ fail:
   return NULL;
 }
 
-struct cr_identity *cr_identity_load(const struct cr_identity_source *source, struct cr_error *err)
+/* OpenSSL's ciphers leave decrypted blocks in stack frames they are done with. Called from where those frames
+ * began, this lays a clean one over them. */
+static __attribute__((noinline)) void wipe_dead_stack(void)
+{
+  char dead[DEAD_STACK];
+  cr_wipe(dead, sizeof dead);
+}
+
+static __attribute__((noinline)) struct cr_identity *load(const struct cr_identity_source *source,
+                                                          struct cr_error *err)
 {
   struct loading *loading = calloc(1, sizeof *loading);
   struct cr_identity *identity = NULL;
@@ -443,6 +453,13 @@ struct cr_identity *cr_identity_load(const struct cr_identity_source *source, st
   ERR_pop_to_mark();
   cr_material_free(&loading->material);
   free(loading);
+  return identity;
+}
+
+struct cr_identity *cr_identity_load(const struct cr_identity_source *source, struct cr_error *err)
+{
+  struct cr_identity *identity = load(source, err);
+  wipe_dead_stack();
   return identity;
 }
 
