@@ -164,7 +164,8 @@ static int l_swap_viewer_certificate(lua_State *L)
   }
   if(names == CR_NAMES_OTHER) {
     cr_fail(&err, CR_KIND_CONFLICT, "ForeignCertificate",
-            "the configuration names neither the old nor the new certificate: somebody else decided; look at it by hand");
+            "the configuration names neither the old nor the new certificate: somebody else decided; look at it "
+            "by hand");
     return l_fail(L, &err);
   }
   if(names == CR_NAMES_NEW) {

@@ -434,7 +434,8 @@ static bool needs_json(const struct submission *in)
 static int fail_no_json(struct cr_error *err)
 {
   return cr_fail(err, CR_KIND_INPUT, "NoJson",
-                 "answers are JSON and there is nothing to read them with: install lua-cjson (Debian and luarocks: lua-cjson)");
+                 "answers are JSON and there is nothing to read them with: install lua-cjson "
+                 "(its name in Debian and in luarocks)");
 }
 
 static struct cr_machine *make_machine(lua_State *L, const struct l_client *self, const struct submission *in,
@@ -538,7 +539,8 @@ static void decode_one(lua_State *L, struct l_client *self)
       cr_fail_memory(&self->failure);
     } else {
       const char *text = lua_tostring(L, -1);
-      cr_fail(&self->failure, CR_KIND_PARSE, "InvalidAnswer", "the answer is not JSON: %s", text ? text : "no reason given");
+      cr_fail(&self->failure, CR_KIND_PARSE, "InvalidAnswer", "the answer is not JSON: %s",
+              text ? text : "no reason given");
     }
     lua_pop(L, 1);
   }

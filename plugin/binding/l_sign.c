@@ -147,8 +147,8 @@ static void take_header(lua_State *L, struct workspace *space, size_t at)
   size_t len;
 
   if(lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) {
-    luaL_error(L, "request.headers[%d]: name and value must be strings, got %s and %s", (int)at + 1, luaL_typename(L, -2),
-               luaL_typename(L, -1));
+    luaL_error(L, "request.headers[%d]: name and value must be strings, got %s and %s", (int)at + 1,
+               luaL_typename(L, -2), luaL_typename(L, -1));
   }
   header->name = lua_tolstring(L, -2, &len);
   if(strlen(header->name) != len) {

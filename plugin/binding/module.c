@@ -23,8 +23,8 @@ static void check_openssl(lua_State *L)
   unsigned built = (unsigned)(OPENSSL_VERSION_NUMBER >> 28), found = (unsigned)(OpenSSL_version_num() >> 28);
 
   if(built != found) {
-    luaL_error(L, "certrotate.core was built for OpenSSL %d and this process has %s: build it with the OpenSSL that the "
-                  "host program uses", (int)built, OpenSSL_version(OPENSSL_VERSION));
+    luaL_error(L, "certrotate.core was built for OpenSSL %d and this process has %s: build it with the OpenSSL that "
+                  "the host program uses", (int)built, OpenSSL_version(OPENSSL_VERSION));
   }
 }
 
@@ -38,7 +38,8 @@ static void check_curl(lua_State *L)
     luaL_error(L, "certrotate.core needs libcurl 7.84 or later and this process has %s", info->version);
   }
   if(!(info->features & CURL_VERSION_THREADSAFE)) {
-    luaL_error(L, "certrotate.core needs a libcurl whose initialisation is thread-safe; %s was built without", info->version);
+    luaL_error(L, "certrotate.core needs a libcurl whose initialisation is thread-safe; %s was built without",
+               info->version);
   }
   /* With several backends the active one has no parentheses around it. */
   snprintf(wanted, sizeof wanted, "OpenSSL/%u.", (unsigned)(OPENSSL_VERSION_NUMBER >> 28));

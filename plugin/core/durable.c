@@ -54,7 +54,7 @@ static char *folder_of(const char *path)
   return cr_memdup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
-/* Makes a new name in the folder survive a power cut. Some file systems cannot (EINVAL): nothing more to be done there. */
+/* Makes a new name in the folder survive a power cut. Some file systems cannot (EINVAL): nothing more can be done. */
 static int sync_folder(const char *path, struct cr_error *err)
 {
   char *folder = folder_of(path);
@@ -205,7 +205,8 @@ int cr_append_write(struct cr_append *file, const char *text, size_t len, struct
 {
   if(file->broken) {
     return cr_fail(err, CR_KIND_INPUT, "FileUnwritable",
-                   "an earlier write to %s failed, and what is on the disk is not known; resume from the file", file->path);
+                   "an earlier write to %s failed, and what is on the disk is not known; resume from the file",
+                   file->path);
   }
   if(append_and_sync(file, text, len, err) != 0) {
     return -1;
@@ -361,7 +362,8 @@ int cr_make_directory(const char *path, struct cr_error *err)
   if(mkdir(copy, 0700) != 0 && (errno != EEXIST || stat(copy, &info) != 0)) {
     result = fail_errno(err, "FileUnwritable", "make the folder", path, errno);
   } else if(stat(copy, &info) == 0 && !S_ISDIR(info.st_mode)) {
-    result = cr_fail(err, CR_KIND_INPUT, "FileUnwritable", "cannot make the folder %s: something else has that name", path);
+    result = cr_fail(err, CR_KIND_INPUT, "FileUnwritable", "cannot make the folder %s: something else has that name",
+                     path);
   }
   free(copy);
   return result;

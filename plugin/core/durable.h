@@ -1,7 +1,7 @@
 /* durable.h - files whose content is on the disk when a call returns: journals and plans.
  *
  * An append file is locked (flock) against every other process for as long as it is open: two runs on one journal
- * exclude each other. Errors are of kind INPUT (codes FileUnreadable, FileUnwritable), CONFLICT ("Locked") or MEMORY. */
+ * exclude each other. Errors are of kind INPUT (FileUnreadable, FileUnwritable), CONFLICT (Locked) or MEMORY. */
 #ifndef CR_DURABLE_H
 #define CR_DURABLE_H
 

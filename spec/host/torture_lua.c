@@ -201,7 +201,8 @@ static int bind_somewhere(char *where, size_t room)
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if(bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
+  if(bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+     getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
     perror("bind");
     exit(2);
   }
@@ -260,143 +261,12 @@ static void *serve(void *user)
   return NULL;
 }
 
-/* Each returns true, or nil and an error. `core`, `folder`, `url`, `server_url` are globals. */
-static const struct scenario {
-  const char *name, *text;
-} scenarios[] = {
-  {"load", "return core ~= nil"},
-  {"sign",
-   "local headers, stages = core.sign { method = 'PUT', url = 'https://example.com/a/../b?z=1&a=2', service = 'cloudfront',"
-   "  region = 'us-east-1', access_key_id = 'AKID', secret_access_key = 'SECRET', session_token = 'TOKEN', time = 1700000000,"
-   "  headers = { { 'Content-Type', 'text/xml' }, { 'X-A', '1' }, { 'X-A', '2' } }, body = ('x'):rep(500) }\n"
-   "if not headers then return nil, stages end\n"
-   "return #stages.signature == 64"},
-  {"sign inside a finalizer",
-   "local request = { method = 'GET', url = 'https://example.com/', service = 'iam', region = 'us-east-1',"
-   "  access_key_id = 'AKID', secret_access_key = 'SECRET', time = 1700000000 }\n"
-   "local expected, problem = core.sign(request)\n"
-   "if not expected then return nil, problem end\n"
-   "local function arm() setmetatable({}, { __gc = function() core.sign { method = 'PUT', url = 'https://example.org/x',"
-   "  service = 's3', region = 'eu-west-1', access_key_id = 'OTHER', secret_access_key = 'O', time = 1 } arm() end }) end\n"
-   "arm()\n"
-   "collectgarbage('setpause', 1)\n"
-   "for _ = 1, 30 do\n"
-   "  local headers, stages = core.sign(request)\n"
-   "  if not headers then return nil, stages end\n"
-   "  if headers.Authorization ~= expected.Authorization then error('signed something else') end\n"
-   "end\n"
-   "return true"},
-  {"identity",
-   "local identity, err = core.identity { certificate = folder .. '/certificate.pem', private_key = folder .. '/key.pem' }\n"
-   "if not identity then return nil, err end\n"
-   "local leaf = identity:leaf()\n"
-   "assert(leaf.names[1] == 'www.example.com' and identity:covers('a.example.org'))\n"
-   "assert(#identity:chain() == 0 and identity:fingerprint() == leaf.fingerprint and tostring(identity))\n"
-   "local info, problem = core.certificate(identity:certificate_pem())\n"
-   "if not info then return nil, problem end\n"
-   "local findings, why = identity:check { store = 'acm', now = 1700000000 }\n"
-   "if not findings then return nil, why end\n"
-   "identity:close()\n"
-   "return #findings > 0"},
-  {"viewer certificate",
-   "local config = '<DistributionConfig><ViewerCertificate><ACMCertificateArn>arn:aws:acm:us-east-1:1:certificate/a'\n"
-   "  .. '</ACMCertificateArn><SSLSupportMethod>sni-only</SSLSupportMethod></ViewerCertificate></DistributionConfig>'\n"
-   "local found, err = core.viewer_certificate(config)\n"
-   "if not found then return nil, err end\n"
-   "local text, problem = core.swap_viewer_certificate(config, found.reference, 'arn:aws:acm:us-east-1:1:certificate/b')\n"
-   "if not text then return nil, problem end\n"
-   "return text:find('certificate/b', 1, true) ~= nil"},
-  {"client",
-   "local client, err = core.client { allow_http = true, connect_timeout = 5 }\n"
-   "if not client then return nil, err end\n"
-   "local account, problem = client:account { access_key_id = 'AKID', secret_access_key = 'SECRET', session_token = 'T',\n"
-   "  max_attempts = 1, endpoints = { acm = { url = url, region = 'us-east-1' }, iam = { url = url, region = 'us-east-1' } } }\n"
-   "if not account then return nil, problem end\n"
-   "local ok, bad = client:credentials(account, { access_key_id = 'B', secret_access_key = 'C' })\n"
-   "if not ok then return nil, bad end\n"
-   "local identity, why = core.identity { certificate = folder .. '/certificate.pem', private_key = folder .. '/key.pem' }\n"
-   "if not identity then return nil, why end\n"
-   "local wanted = 0\n"
-   "for _, submission in ipairs {\n"
-   "  { service = 'acm', operation = 'ImportCertificate', identity = identity, params = { Tags = { { Key = 'a', Value = 'b' } } } },\n"
-   "  { service = 'iam', operation = 'GetServerCertificate', params = { ServerCertificateName = 'x' } },\n"
-   "  { step = 'retire', params = { reference = 'arn:aws:acm:us-east-1:1:certificate/a', changed = {} } },\n"
-   "  { http = { url = url .. '/x', headers = { { 'A', 'b' } } } } } do\n"
-   "  local id, refused = client:submit(submission)\n"
-   "  if not id then return nil, refused end\n"
-   "  wanted = wanted + 1\n"
-   "end\n"
-   "identity:close()\n"
-   "for _ = 1, 10000 do\n"
-   "  client:wait(0.05)\n"
-   "  local id, result, failure = client:take()\n"
-   "  while id do\n"
-   "    assert(result == nil and tostring(failure))\n"
-   "    wanted = wanted - 1\n"
-   "    id, result, failure = client:take()\n"
-   "  end\n"
-   "  if wanted == 0 then break end\n"
-   "end\n"
-   "assert(wanted == 0, 'not everything ended')\n"
-   "while client:attempt() do end\n"
-   "assert(client:stats().running == 0 and client:account_info(account).access_key_id == 'B')\n"
-   "client:close()\n"
-   "return true"},
-  {"client left to the collector",
-   "local client, err = core.client { allow_http = true }\n"
-   "if not client then return nil, err end\n"
-   "local account, problem = client:account { endpoints = { acm = { url = url, region = 'us-east-1' } } }\n"
-   "if not account then return nil, problem end\n"
-   "local id, refused = client:submit { service = 'acm', operation = 'ListCertificates', params = { MaxItems = 1 } }\n"
-   "if not id then return nil, refused end\n"
-   "client:step()\n"
-   "return true"},
-  {"client with answers",
-   "local client, err = core.client { allow_http = true }\n"
-   "if not client then return nil, err end\n"
-   "local place = { url = server_url, region = 'us-east-1' }\n"
-   "local account, problem = client:account { access_key_id = 'AKID', secret_access_key = 'SECRET', max_attempts = 1,\n"
-   "  endpoints = { acm = place, iam = place } }\n"
-   "if not account then return nil, problem end\n"
-   "local function call(submission)\n"
-   "  local id, refused = client:submit(submission)\n"
-   "  if not id then return nil, refused end\n"
-   "  for _ = 1, 10000 do\n"
-   "    client:wait(0.05)\n"
-   "    local taken, result, failure = client:take()\n"
-   "    if taken then return result, failure end\n"
-   "  end\n"
-   "  error('nothing came')\n"
-   "end\n"
-   "local list, unlisted = call { service = 'acm', operation = 'ListCertificates' }\n"
-   "if not list then return nil, unlisted end\n"
-   "local first = list.CertificateSummaryList[1]\n"
-   "assert(first.InUse == true and first.NotAfter == 1.7e9 and #first.Names == 2 and first.Names[1] == 'a')\n"
-   "local none, absent = call { service = 'iam', operation = 'GetServerCertificate', params = { ServerCertificateName = 'x' } }\n"
-   "if absent.kind == 'memory' or absent.code == 'HTTP404' then return nil, absent end\n" /* no room for AWS's own words */
-   "assert(none == nil and absent.code == 'NoSuchEntity', tostring(absent))\n"
-   "return true"},
-  {"files",
-   "local file, err = core.append(folder .. '/journal')\n"
-   "if not file then return nil, err end\n"
-   "local ok, problem = file:append('line\\n')\n"
-   "if not ok then return nil, problem end\n"
-   "local text, unread = file:read()\n"
-   "if not text then return nil, unread end\n"
-   "local cut, uncut = file:truncate(0)\n"
-   "if not cut then return nil, uncut end\n"
-   "file:close()\n"
-   "local written, unwritten = core.write_file(folder .. '/plan', 'text')\n"
-   "if not written then return nil, unwritten end\n"
-   "local made, unmade = core.make_directory(folder .. '/a')\n"
-   "if not made then return nil, unmade end\n"
-   "local path, unfound = core.realpath(folder .. '/plan')\n"
-   "if not path then return nil, unfound end\n"
-   "local signals, unwatched = core.signals()\n"
-   "if not signals then return nil, unwatched end\n"
-   "signals:close()\n"
-   "return #core.operations() > 0"},
+/* Files of spec/host/torture; each returns true, or nil and an error. */
+static const char *const scenarios[] = {
+  "load", "sign", "sign_in_finalizer", "identity", "viewer_certificate", "client_refused", "client_collected",
+  "client_answered", "files"
 };
+#define SCENARIO_COUNT (sizeof scenarios / sizeof *scenarios)
 
 static lua_State *new_state(struct memory *memory)
 {
@@ -407,22 +277,31 @@ static lua_State *new_state(struct memory *memory)
     exit(2);
   }
   luaL_openlibs(L);
-  lua_pushstring(L, folder);
-  lua_setglobal(L, "folder");
-  lua_pushstring(L, url);
-  lua_setglobal(L, "url");
-  lua_pushstring(L, server_url);
-  lua_setglobal(L, "server_url");
+  lua_newtable(L);
+  lua_setfield(L, LUA_REGISTRYINDEX, "shared"); /* between the files of one state */
   return L;
 }
 
-/* Loads the module, makes it the global `core`, runs the chunk below it on the stack. */
-static int run_scenario(lua_State *L)
+static void push_file(lua_State *L, const char *name)
+{
+  char path[128];
+
+  snprintf(path, sizeof path, "spec/host/torture/%s.lua", name);
+  if(luaL_loadfile(L, path) != LUA_OK) {
+    printf("%s\n", lua_tostring(L, -1));
+    exit(2);
+  }
+}
+
+/* The chunk is the argument: loads the module, then calls it with what it works on. */
+static int run_chunk(lua_State *L)
 {
   luaL_requiref(L, "certrotate.core", luaopen_certrotate_core, 0);
-  lua_setglobal(L, "core");
-  lua_settop(L, 1);
-  lua_call(L, 0, 2);
+  lua_pushstring(L, folder);
+  lua_pushstring(L, url);
+  lua_pushstring(L, server_url);
+  lua_getfield(L, LUA_REGISTRYINDEX, "shared");
+  lua_call(L, 5, 2);
   return 2;
 }
 
@@ -452,7 +331,8 @@ static enum outcome judge(lua_State *L, int status, const char *name)
 }
 
 /* One run. `reached` tells whether the allocation that was to fail came at all. */
-static enum outcome torture_once(const struct scenario *scenario, struct plan *plan, long from, long number, int *reached)
+static enum outcome torture_once(const char *scenario, struct plan *plan, long from, long number,
+                                 int *reached)
 {
   struct memory memory;
   enum outcome outcome;
@@ -463,24 +343,21 @@ static enum outcome torture_once(const struct scenario *scenario, struct plan *p
   memset(&lua_plan, 0, sizeof lua_plan);
   memset(&core_plan, 0, sizeof core_plan);
   L = new_state(&memory);
-  lua_pushcfunction(L, run_scenario);
-  if(luaL_loadstring(L, scenario->text) != LUA_OK) {
-    printf("%s: %s\n", scenario->name, lua_tostring(L, -1));
-    exit(2);
-  }
+  lua_pushcfunction(L, run_chunk);
+  push_file(L, scenario);
   plan->count = 0;
   plan->fail_from = from;
   plan->fail_number = number;
   status = lua_pcall(L, 1, 2, 0);
   *reached = from == 0 || plan->count >= from;
   plan->fail_from = 0;
-  outcome = judge(L, status, scenario->name);
+  outcome = judge(L, status, scenario);
   lua_close(L);
   CHECK(memory.head.next == &memory.head);
   return outcome;
 }
 
-static void torture(const struct scenario *scenario, struct plan *plan, const char *whose, long number)
+static void torture(const char *scenario, struct plan *plan, const char *whose, long number)
 {
   long at = 0, cleanly = 0;
   int reached = 1;
@@ -490,22 +367,27 @@ static void torture(const struct scenario *scenario, struct plan *plan, const ch
   for(at = 1; reached && at < 100000; at++) {
     outcome = torture_once(scenario, plan, at, number, &reached);
     if(outcome == WRONG || (!reached && outcome != PASSED)) {
-      printf("%s, allocation %ld of %s, %ld in a row\n", scenario->name, at, whose, number);
+      printf("%s, allocation %ld of %s, %ld in a row\n", scenario, at, whose, number);
     }
     CHECK(outcome != WRONG && (reached || outcome == PASSED));
     cleanly += outcome == FAILED_CLEANLY;
   }
-  printf("%-30s %-5s %6ld allocations failed, %ld in a row: %ld clean failures\n", scenario->name, whose, at - 2,
+  printf("%-20s %-5s %6ld allocations failed, %ld in a row: %ld clean failures\n", scenario, whose, at - 2,
          number > 1000 ? -1 : number, cleanly);
 }
 
 /* ---- fork ---- */
 
-static int evaluate(lua_State *L, const char *text)
+/* Whether the file returns true. */
+static int run_file(lua_State *L, const char *name)
 {
-  int ok = luaL_dostring(L, text) == LUA_OK && lua_toboolean(L, -1);
+  int ok;
+
+  lua_pushcfunction(L, run_chunk);
+  push_file(L, name);
+  ok = lua_pcall(L, 1, 2, 0) == LUA_OK && lua_toboolean(L, -2);
   if(!ok) {
-    printf("%s\n", lua_tostring(L, -1) ? lua_tostring(L, -1) : "not true");
+    printf("%s: %s\n", name, luaL_tolstring(L, -1, NULL));
   }
   lua_settop(L, 0);
   return ok;
@@ -513,37 +395,6 @@ static int evaluate(lua_State *L, const char *text)
 
 static void test_fork(void)
 {
-  static const char prepare[] =
-    "client = assert(core.client { allow_http = true })\n"
-    "assert(client:account { endpoints = { acm = { url = url, region = 'us-east-1' } } })\n"
-    "file = assert(core.append(folder .. '/fork'))\n"
-    "assert(client:submit { http = { url = url } })\n"
-    "client:step()\n"
-    "return true";
-  static const char child[] =
-    "for name, method in pairs(getmetatable(client).__index) do\n"
-    "  if name ~= 'close' then\n"
-    "    local ok, problem = pcall(method, client, 1, {})\n"
-    "    assert(not ok and problem:find('client belongs to another process: make one after fork', 1, true), name)\n"
-    "  end\n"
-    "end\n"
-    "assert(tostring(client):find('another process', 1, true))\n"
-    "local ok, problem = pcall(file.append, file, 'child')\n"
-    "assert(not ok and problem:find('file belongs to another process', 1, true))\n"
-    "local mine = assert(core.client())\n"
-    "mine:wait(0)\n"
-    "client:close() file:close()\n"
-    "return true";
-  static const char parent[] =
-    "assert(file:append('parent'))\n"
-    "local second, err = core.append(folder .. '/fork')\n"
-    "assert(not second and err.code == 'Locked')\n"
-    "for _ = 1, 1000 do\n"
-    "  client:wait(0.05)\n"
-    "  local id, result, err = client:take()\n"
-    "  if id then return err.kind == 'transport' end\n"
-    "end\n"
-    "error('nothing came')";
   struct memory memory;
   lua_State *L;
   pid_t pid;
@@ -551,20 +402,18 @@ static void test_fork(void)
 
   memory_init(&memory);
   L = new_state(&memory);
-  luaL_requiref(L, "certrotate.core", luaopen_certrotate_core, 0);
-  lua_setglobal(L, "core");
-  CHECK(evaluate(L, prepare));
+  CHECK(run_file(L, "fork_prepare"));
   fflush(stdout);
   pid = fork();
   if(pid == 0) {
-    int ok = evaluate(L, child);
+    int ok = run_file(L, "fork_child");
     lua_close(L);
     fflush(stdout);
     _exit(ok ? 0 : 1); /* the parent's engine is left alone on purpose: no leak check here */
   }
   CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
   CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-  CHECK(evaluate(L, parent));
+  CHECK(run_file(L, "fork_parent"));
   lua_close(L);
 }
 
@@ -595,19 +444,16 @@ static void test_key(void)
   L = new_state(&memory);
   add_needles(&memory);
   CHECK(memory.needle_count >= 2);
-  luaL_requiref(L, "certrotate.core", luaopen_certrotate_core, 0);
-  lua_setglobal(L, "core");
-  for(size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
-    CHECK(evaluate(L, scenarios[i].text));
+  for(size_t i = 0; i < SCENARIO_COUNT; i++) {
+    CHECK(run_file(L, scenarios[i]));
     search_live(&memory);
   }
-  CHECK(evaluate(L, "local none, err = core.identity { certificate = folder .. '/certificate.pem',"
-                    " private_key = folder .. '/certificate.pem' }\nreturn none == nil and tostring(err)"));
+  CHECK(run_file(L, "identity_refused"));
   lua_gc(L, LUA_GCCOLLECT, 0);
   search_live(&memory);
   CHECK(memory.found == 0);
   /* The search itself: a script that reads the file is seen. */
-  CHECK(evaluate(L, "local file = io.open(folder .. '/key.pem') text = file:read('*a') file:close() return true"));
+  CHECK(run_file(L, "read_key"));
   search_live(&memory);
   CHECK(memory.found > 0);
   lua_close(L);
@@ -633,11 +479,11 @@ int main(void)
   }
   test_key();
   test_fork();
-  for(size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
-    torture(&scenarios[i], &lua_plan, "Lua", 2);         /* Lua tries again after a collection: two in a row */
-    torture(&scenarios[i], &lua_plan, "Lua", 1L << 40);
-    torture(&scenarios[i], &core_plan, "core", 1);
-    torture(&scenarios[i], &core_plan, "core", 1L << 40);
+  for(size_t i = 0; i < SCENARIO_COUNT; i++) {
+    torture(scenarios[i], &lua_plan, "Lua", 2);         /* Lua tries again after a collection: two in a row */
+    torture(scenarios[i], &lua_plan, "Lua", 1L << 40);
+    torture(scenarios[i], &core_plan, "core", 1);
+    torture(scenarios[i], &core_plan, "core", 1L << 40);
   }
   shutdown(listener, SHUT_RDWR);
   pthread_join(server, NULL);

@@ -1,0 +1,3 @@
+-- Run by torture_lua.c, as every file here: returns true, or nil and an error.
+local core = ...
+return core.VERSION ~= nil
