@@ -101,12 +101,19 @@ struct cr_buf *cr_signing_scratch(struct cr_signing_keys *keys)
   return &keys->scratch;
 }
 
+/* "00" to "ff": a byte at a time is what hex costs three times in every signature. */
+#define ROW(high) \
+  high "0" high "1" high "2" high "3" high "4" high "5" high "6" high "7" \
+  high "8" high "9" high "a" high "b" high "c" high "d" high "e" high "f"
+static const char hex_pairs[] =
+  ROW("0") ROW("1") ROW("2") ROW("3") ROW("4") ROW("5") ROW("6") ROW("7")
+  ROW("8") ROW("9") ROW("a") ROW("b") ROW("c") ROW("d") ROW("e") ROW("f");
+#undef ROW
+
 void cr_signing_hex(const unsigned char digest[CR_SHA256_LEN], char out[CR_SHA256_HEX + 1])
 {
-  static const char digits[] = "0123456789abcdef";
   for(size_t i = 0; i < CR_SHA256_LEN; i++) {
-    out[2 * i] = digits[digest[i] >> 4];
-    out[2 * i + 1] = digits[digest[i] & 15];
+    memcpy(out + 2 * i, hex_pairs + 2 * digest[i], 2);
   }
   out[CR_SHA256_HEX] = '\0';
 }

@@ -47,13 +47,16 @@ static bool is_value(const char *value, size_t len)
 {
   for(size_t i = 0; i < len; i++) {
     unsigned char c = (unsigned char)value[i];
+    if(c >= ' ' && c != 0x7F) {
+      continue;
+    }
     if(c == '\r' && !(i + 1 < len && value[i + 1] == '\n')) {
       return false;
     }
     if(c == '\n' && !(i + 1 < len && (value[i + 1] == ' ' || value[i + 1] == '\t'))) {
       return false;
     }
-    if((c < ' ' && !cr_is_blank((char)c)) || c == 0x7F) {
+    if(!cr_is_blank((char)c)) {
       return false;
     }
   }

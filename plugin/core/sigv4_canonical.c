@@ -39,13 +39,23 @@ static void normalize_path(struct cr_buf *out, const char *path, size_t len)
   }
 }
 
+static bool is_normal(const char *path, size_t len)
+{
+  for(size_t i = 0; i + 1 < len; i++) {
+    if(path[i] == '/' && (path[i + 1] == '/' || path[i + 1] == '.')) {
+      return false;
+    }
+  }
+  return true;
+}
+
 static int add_path(const struct cr_sign_request *request, const struct cr_url *url, struct cr_buf *scratch,
                     struct cr_buf *out, struct cr_error *err)
 {
   const char *path = url->path_len ? url->path : "/";
   size_t len = url->path_len ? url->path_len : 1;
 
-  if(request->normalize_path) {
+  if(request->normalize_path && !is_normal(path, len)) {
     cr_buf_reset(scratch);
     normalize_path(scratch, path, len);
     if(cr_buf_check(scratch, "URL", err) < 0) {
@@ -255,18 +265,18 @@ static void add_lower(struct cr_buf *out, const char *text)
   }
 }
 
-/* Trimmed, runs of blanks squeezed to one space, inside quotes too. */
+/* Trimmed, runs of blanks squeezed to one space, inside quotes too. Checked values have no other control bytes. */
 static void add_value(struct cr_buf *out, const char *value, size_t len)
 {
   size_t i = 0;
   bool first = true;
   while(i < len) {
     size_t run;
-    while(i < len && cr_is_blank(value[i])) {
+    while(i < len && (unsigned char)value[i] <= ' ') {
       i++;
     }
     run = i;
-    while(i < len && !cr_is_blank(value[i])) {
+    while(i < len && (unsigned char)value[i] > ' ') {
       i++;
     }
     if(i > run) {

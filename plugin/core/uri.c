@@ -3,11 +3,11 @@
 
 #include <string.h>
 
-/* RFC 3986 unreserved characters, and nothing a locale could change. */
+/* RFC 3986 unreserved characters, one bit each: "-.0-9", "A-Z_", "a-z~". */
 static bool is_unreserved(unsigned char c)
 {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-         c == '-' || c == '.' || c == '_' || c == '~';
+  static const uint32_t set[8] = { 0, 0x03FF6000, 0x87FFFFFE, 0x47FFFFFE, 0, 0, 0, 0 };
+  return set[c >> 5] >> (c & 31) & 1;
 }
 
 int cr_uri_encode(struct cr_buf *out, const char *text, size_t len, bool keep_slash)
@@ -98,14 +98,16 @@ static int parse_authority(const char *text, const char *begin, const char *end,
 
 int cr_url_parse(const char *text, struct cr_url *url, struct cr_error *err)
 {
-  const char *at, *end, *authority_end, *path_end;
+  const char *at = text, *end, *mark;
 
   memset(url, 0, sizeof *url);
-  for(at = text; *at; at++) {
-    if((unsigned char)*at < 0x20 || *at == 0x7F) {
-      return refuse(text, "contains a control character", err);
-    }
+  while((unsigned char)*at >= 0x20 && *at != 0x7F) {
+    at++;
   }
+  if(*at) {
+    return refuse(text, "contains a control character", err);
+  }
+  end = at;
   url->scheme = text;
   if(strncasecmp(text, "https://", 8) == 0) {
     url->scheme_len = 5;
@@ -115,25 +117,33 @@ int cr_url_parse(const char *text, struct cr_url *url, struct cr_error *err)
   } else {
     return refuse(text, "must begin with https:// or http://", err);
   }
-  at = text + url->scheme_len + 3;
-  end = at + strcspn(at, "#");
-  authority_end = at + strcspn(at, "/?#");
-  if(parse_authority(text, at, authority_end, url, err) < 0) {
+  url->path = text + url->scheme_len + 3;
+  mark = memchr(url->path, '#', (size_t)(end - url->path));
+  end = mark ? mark : end;
+  at = url->path;
+  while(url->path < end && *url->path != '/' && *url->path != '?') {
+    url->path++;
+  }
+  if(parse_authority(text, at, url->path, url, err) < 0) {
     return -1;
   }
-  url->path = authority_end;
-  path_end = authority_end + strcspn(authority_end, "?#");
-  url->path_len = (size_t)(path_end - authority_end);
-  url->query = path_end < end ? path_end + 1 : end;
+  mark = memchr(url->path, '?', (size_t)(end - url->path));
+  url->path_len = (size_t)((mark ? mark : end) - url->path);
+  url->query = mark ? mark + 1 : end;
   url->query_len = (size_t)(end - url->query);
   return 0;
 }
 
 int cr_url_host(const struct cr_url *url, struct cr_buf *out)
 {
-  for(size_t i = 0; i < url->host_len; i++) {
-    char c = url->host[i];
-    cr_buf_addc(out, c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c);
+  size_t begin = out->len;
+  if(cr_buf_add(out, url->host, url->host_len) < 0) {
+    return -1;
+  }
+  for(char *c = out->data + begin; *c; c++) {
+    if(*c >= 'A' && *c <= 'Z') {
+      *c = (char)(*c + ('a' - 'A'));
+    }
   }
   if(url->port && url->port != (url->https ? 443 : 80)) {
     cr_buf_addf(out, ":%d", url->port);
