@@ -131,7 +131,7 @@ static void script_answer(struct script *s, int status, const char *headers, con
   script_answered(s, &answer);
 }
 
-static void script_lost(struct script *s, enum cr_sent sent, enum cr_kind kind)
+static inline void script_lost(struct script *s, enum cr_sent sent, enum cr_kind kind)
 {
   struct cr_answer answer;
   cr_answer_init(&answer);
@@ -172,13 +172,13 @@ static const char *script_header(const struct script *s, const char *name)
 }
 
 /* The last 64 digits of Authorization. */
-static const char *script_signature(const struct script *s)
+static inline const char *script_signature(const struct script *s)
 {
   const char *header = script_header(s, "Authorization"), *found = header ? strstr(header, "Signature=") : NULL;
   return found ? found + 10 : NULL;
 }
 
-static const char *script_body(const struct script *s)
+static inline const char *script_body(const struct script *s)
 {
   return s->want.request && s->want.request->body ? s->want.request->body : "";
 }
