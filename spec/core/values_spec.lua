@@ -73,7 +73,7 @@ describe("values", function()
     end
     refused({ A = print }, "params.A: string expected, got function")
     refused({ A = { B = { "x", { C = io.stdout } } } }, "params.A.B%[2%].C: string expected, got userdata")
-    refused({ A = coroutine.create(print) }, "params.A: string expected, got thread")
+    refused({ A = coroutine.create(function() end) }, "params.A: string expected, got thread")
     refused({ A = "a\0b" }, "params.A: contains a NUL byte")
     refused({ A = { ["a\0"] = 1 } }, "params.A: a key contains a NUL byte")
     refused({ A = { [true] = 1 } }, "params.A: string keys expected, got one that is a boolean")
