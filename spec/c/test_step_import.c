@@ -181,8 +181,11 @@ static void test_acm_twins(void)
   fake_init(&fake);
   fake_acm_add(&fake, leaf_pem, NULL);
   fake_acm_add(&fake, leaf_pem, other_pem);
+  char *longer = fake_print("%s%s", chain_pem, other_pem);
+  fake_acm_add(&fake, leaf_pem, longer);
+  free(longer);
   m = run_import(&fake, "{\"store\":\"acm\"}");
-  check_result(m, &fake, fake.acm[2].arn, false);
+  check_result(m, &fake, fake.acm[3].arn, false);
   CHECK(fake.imports == 1);
   cr_machine_free(m);
   fake_free(&fake);

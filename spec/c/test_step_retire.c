@@ -164,6 +164,20 @@ static void test_still_in_use(void)
     CHECK(fake.mono_ms < 10000);
     cr_machine_free(m);
     fake_free(&fake);
+
+    /* The same, Deployed, and the listing does not show it yet: the holder itself outranks the listing. */
+    set_up(&fake, iam);
+    fake_cf_change(&fake, &fake.cf[3], fake_config("E3", old_ref));
+    fake.cf[3].deployed_at = 0;
+    fake.listing_lag_ms = 1000000;
+    for(int i = 0; i < HOLDERS; i++) {
+      fake.cf[i].changed_at = i == 3 ? fake.mono_ms : -2000000;
+    }
+    m = retired(&fake, "");
+    check_refused(m, &fake, "StillInUse", "NoDistribution", "changed distributions: E3");
+    CHECK(fake.mono_ms < 10000);
+    cr_machine_free(m);
+    fake_free(&fake);
   }
 }
 
