@@ -223,6 +223,10 @@ static int on_verify(int fine, X509_STORE_CTX *ctx)
   case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
   case X509_V_ERR_CERT_UNTRUSTED:
   case X509_V_ERR_CERT_REJECTED:
+  case X509_V_ERR_CERT_SIGNATURE_FAILURE:      /* our own signatures were verified in loading: a root of the same */
+  case X509_V_ERR_SUBJECT_ISSUER_MISMATCH:     /* name with another key */
+  case X509_V_ERR_AKID_SKID_MISMATCH:
+  case X509_V_ERR_AKID_ISSUER_SERIAL_MISMATCH:
     slot = &trouble->unknown;
     break;
   case X509_V_ERR_INVALID_PURPOSE:

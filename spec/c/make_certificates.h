@@ -8,6 +8,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
 #include <openssl/provider.h>
@@ -43,6 +44,55 @@ static inline EVP_PKEY *mk_key(const char *kind)
     key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", kind);
   }
   mk_need(key != NULL, kind);
+  return key;
+}
+
+/* A large RSA key at once: its numbers fit together, but the factors are no primes. It cannot sign; it can be
+ * certified, matched, encrypted and written. */
+static inline EVP_PKEY *mk_unprime_rsa(int bits)
+{
+  static const char *const names[] = { "n", "e", "d", "rsa-factor1", "rsa-factor2", "rsa-exponent1", "rsa-exponent2",
+                                       "rsa-coefficient1" };
+  enum { N, E, D, P, Q, DP, DQ, QI };
+  BIGNUM *number[8], *less_p = BN_new(), *less_q = BN_new(), *product = BN_new();
+  BN_CTX *ctx = BN_CTX_new();
+  OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+  OSSL_PARAM *params;
+  EVP_PKEY_CTX *key_ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+  EVP_PKEY *key = NULL;
+
+  for(int i = 0; i < 8; i++) {
+    number[i] = BN_new();
+  }
+  BN_set_word(number[E], 65537);
+  do { /* until there are inverses */
+    BN_rand(number[P], bits / 2, BN_RAND_TOP_TWO, BN_RAND_BOTTOM_ODD);
+    BN_rand(number[Q], bits - bits / 2, BN_RAND_TOP_TWO, BN_RAND_BOTTOM_ODD);
+    BN_sub(less_p, number[P], BN_value_one());
+    BN_sub(less_q, number[Q], BN_value_one());
+    BN_mul(product, less_p, less_q, ctx);
+  } while(!BN_mod_inverse(number[D], number[E], product, ctx) ||
+          !BN_mod_inverse(number[QI], number[Q], number[P], ctx));
+  ERR_clear_error();
+  BN_mul(number[N], number[P], number[Q], ctx);
+  BN_mod(number[DP], number[D], less_p, ctx);
+  BN_mod(number[DQ], number[D], less_q, ctx);
+  for(int i = 0; i < 8; i++) {
+    mk_need(OSSL_PARAM_BLD_push_BN(builder, names[i], number[i]), names[i]);
+  }
+  params = OSSL_PARAM_BLD_to_param(builder);
+  mk_need(params && EVP_PKEY_fromdata_init(key_ctx) > 0 &&
+          EVP_PKEY_fromdata(key_ctx, &key, EVP_PKEY_KEYPAIR, params) > 0, "RSA from numbers");
+  for(int i = 0; i < 8; i++) {
+    BN_clear_free(number[i]);
+  }
+  BN_free(less_p);
+  BN_free(less_q);
+  BN_free(product);
+  BN_CTX_free(ctx);
+  OSSL_PARAM_free(params);
+  OSSL_PARAM_BLD_free(builder);
+  EVP_PKEY_CTX_free(key_ctx);
   return key;
 }
 
