@@ -157,7 +157,8 @@ static void test_dates(void)
   CHECK_STR(findings(identity, "acm", cr_identity_chain_at(identity, 0)->not_after + 1, all.trust),
             "refuse:Expired refuse:ChainExpired warn:UnknownRoot"); /* the root ends at the same moment */
   CHECK_STR(findings(identity, "acm", 1000, all.trust), "refuse:NotYetValid refuse:ChainExpired warn:UnknownRoot");
-  CHECK_STR(findings(identity, "acm", INT64_C(99999999999), NULL), "refuse:Expired refuse:ChainExpired warn:UnknownRoot");
+  CHECK_STR(findings(identity, "acm", INT64_C(99999999999), NULL),
+            "refuse:Expired refuse:ChainExpired warn:UnknownRoot");
   cr_identity_unref(identity);
   X509_free(leaf);
   options.not_before = all.now + 3600;
