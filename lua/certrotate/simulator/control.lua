@@ -230,8 +230,8 @@ local get = {
 local post = {
   certificates = add_certificate, tenants = tenants.add, credentials = add_credentials, faults = add_faults,
   clock = change_clock, settings = change_settings, seed = reseed, quit = quit,
-  reset = function(sim)
-    local ok, err = server.reset(sim.options)
+  reset = function()
+    local ok, err = server.restart()
     return ok and { ok = true }, err
   end,
 }
@@ -262,7 +262,10 @@ end
 
 --- content_by_lua of /_simulator/.
 function M.handle()
-  local answer, err, status = dispatch(server.current())
+  local answer, err, status = nil, server.failure(), 500
+  if not err then
+    answer, err, status = dispatch(server.current())
+  end
   local body = json.encode(answer or { error = err }) .. "\n"
   ngx.status = answer and 200 or status or 400
   ngx.header["Content-Type"] = "application/json"

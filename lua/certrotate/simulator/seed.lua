@@ -213,7 +213,7 @@ local function add_bulk(sim, specs)
       for field, value in pairs(spec) do
         generic[field] = value
       end
-      generic.odd, generic.behaviors, generic.bulk = nil, 4, true
+      generic.odd, generic.behaviors = nil, 1
       generic.caller_reference, generic.comment, generic.origin = "zzreference", "zzcomment", "zzorigin.example.net"
       generic.aliases = {}
       for position = 1, #spec.aliases do
@@ -226,7 +226,8 @@ local function add_bulk(sim, specs)
       shape = document
       shapes[key] = shape
     end
-    local values = { zzreference = spec.caller_reference, zzcomment = spec.comment, ["zzorigin.example.net"] = spec.origin }
+    local comment = spec.comment .. ": one of many alike, kept for the seasonal campaigns; ask the web team before changing it"
+    local values = { zzreference = spec.caller_reference, zzcomment = comment, ["zzorigin.example.net"] = spec.origin }
     for position, alias in ipairs(spec.aliases) do
       values["zzalias" .. position .. ".example"] = alias
     end

@@ -14,14 +14,28 @@ local time = require "certrotate.simulator.time"
 
 local M = {}
 
-local current, failure
+local current, initial
+local failure = "the simulator has not been started"
 
 -- ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 --- The account; raises when it could not be made.
 ---@return certrotate.simulator.Simulation
 function M.current()
-  return current or error(failure or "the simulator has not been started")
+  return current or error(failure)
+end
+
+--- Why there is no account; nil when there is one.
+---@return string?
+function M.failure()
+  return not current and failure or nil
+end
+
+--- The account as it was at the start.
+---@return boolean? ok
+---@return string? err
+function M.restart()
+  return M.reset(initial)
 end
 
 --- A new account in place of the present one. The old one stays when that fails.
@@ -41,6 +55,7 @@ end
 function M.start(path)
   local chunk, err = loadfile(path)
   local options = chunk and chunk()
+  initial = options
   local ok = options ~= nil
   if ok then
     ok, err = M.reset(options)

@@ -1,0 +1,145 @@
+-- The simulator as AWS's own clients see it: Debian's aws command and boto3, over HTTPS, signatures checked.
+-- Once is enough: who started the simulator makes no difference to them.
+if rawget(_G, "jit") then return end
+
+local authority = require("certrotate.simulator.authority")
+local cjson = require("cjson")
+local launch = require("certrotate.simulator.launch")
+
+local quote = authority.quote
+
+local function present(path)
+  local file = io.open(path, "rb")
+  if file then file:close() end
+  return file ~= nil
+end
+
+describe("AWS's own clients", function()
+  if not present("/usr/bin/aws") or not present("/usr/lib/python3/dist-packages/boto3/__init__.py") then
+    pending("need awscli and python3-boto3")
+    return
+  end
+
+  local simulator
+
+  setup(function()
+    simulator = assert(launch.start({ distributions = 18, users = 11, vip = 1, propagation = 0.4, seed = 4 }))
+  end)
+  teardown(function() simulator:stop() end)
+
+  -- Runs a program with the simulator's variables and none of this machine's own AWS files.
+  local function run(command, overrides)
+    local environment = simulator:environment()
+    environment.AWS_CONFIG_FILE, environment.AWS_SHARED_CREDENTIALS_FILE = "/dev/null", "/dev/null"
+    environment.AWS_PAGER = ""
+    for name, value in pairs(overrides or {}) do environment[name] = value end
+    local words = {}
+    for name, value in pairs(environment) do words[#words + 1] = name .. "=" .. quote(value) end
+    return authority.shell("env " .. table.concat(words, " ") .. " " .. command)
+  end
+
+  local function aws(arguments, overrides)
+    return run("/usr/bin/aws --output json --endpoint-url " .. simulator.endpoint .. " " .. arguments, overrides)
+  end
+
+  local function json(arguments)
+    local ok, output = aws(arguments)
+    assert.is_true(ok, output)
+    return cjson.decode(output)
+  end
+
+  it("aws: lists, reads, edits and updates a distribution; imports, and deletes what is out of use", function()
+    local files = simulator.files
+    local id
+    for _, item in ipairs(json("cloudfront list-distributions").DistributionList.Items) do
+      if item.ViewerCertificate.SSLSupportMethod == "vip" and item.ViewerCertificate.ACMCertificateArn then id = item.Id end
+    end
+    local arn = json(("acm import-certificate --certificate fileb://%s --private-key fileb://%s --certificate-chain fileb://%s")
+      :format(files.new_certificate, files.new_key, files.new_chain)).CertificateArn
+    local read = json("cloudfront get-distribution-config --id " .. id)
+    -- Edited as text: what cjson makes of an empty list is not what the CLI wants.
+    local _, text = aws("cloudfront get-distribution-config --query DistributionConfig --id " .. id)
+    local path = simulator.directory .. "/edited.json"
+    assert(authority.write(path, (text:gsub(simulator.old_reference:gsub("%p", "%%%0"), arn))))
+    local updated = json(("cloudfront update-distribution --id %s --if-match %s --distribution-config file://%s"):format(
+      id, read.ETag, path))
+    assert.equal("InProgress", updated.Distribution.Status)
+    assert.equal(arn, updated.Distribution.DistributionConfig.ViewerCertificate.ACMCertificateArn)
+    local ok, output = aws(("cloudfront update-distribution --id %s --if-match %s --distribution-config file://%s"):format(
+      id, read.ETag, path))
+    assert.is_false(ok)
+    assert.is_truthy(output:find("(PreconditionFailed)", 1, true), output)
+    ok, output = aws("acm delete-certificate --certificate-arn " .. arn)
+    assert.is_false(ok)
+    assert.is_truthy(output:find("(ResourceInUseException)", 1, true), output)
+    local name = "cli-1"
+    local uploaded = json(("iam upload-server-certificate --server-certificate-name %s --path /cloudfront/ "
+      .. "--certificate-body file://%s --private-key file://%s --certificate-chain file://%s"):format(
+      name, files.new_certificate, files.new_key, files.new_chain))
+    assert.equal("/cloudfront/", uploaded.ServerCertificateMetadata.Path)
+    ok, output = aws("iam delete-server-certificate --server-certificate-name " .. name)
+    assert.is_true(ok, output)
+  end)
+
+  it("aws: a wrong secret is told as such by each protocol", function()
+    for _, case in ipairs({ { "cloudfront list-distributions", "SignatureDoesNotMatch" },
+                            { "acm list-certificates", "InvalidSignatureException" } }) do
+      local ok, output = aws(case[1], { AWS_SECRET_ACCESS_KEY = "wrong" })
+      assert.is_false(ok)
+      assert.is_truthy(output:find("(" .. case[2] .. ")", 1, true), output)
+    end
+  end)
+
+  it("boto3: a whole session", function()
+    local files = {}
+    for name, path in pairs(simulator.files) do files[name] = path end
+    files.old_reference, files.access_key_id, files.temporary =
+      simulator.old_reference, simulator.access_key_id, simulator.temporary
+    local path = simulator.directory .. "/boto3.json"
+    assert(authority.write(path, cjson.encode(files)))
+    local state = assert(simulator:control("state"))
+    local ok, output = run(("/usr/bin/python3 -W ignore spec/support/boto3_session.py %s %s %s"):format(
+      simulator.endpoint, quote(simulator.ca_file), quote(path)))
+    assert.is_true(ok, output)
+    local facts = cjson.decode(output)
+
+    local ids = {}
+    for index, distribution in ipairs(state.distributions) do ids[index] = distribution.id end
+    table.sort(ids)
+    assert.same(ids, facts.listed)
+    assert.equal("datetime", facts.date_types)
+    assert.same({ "IMPORTED", "ISSUED", {}, "shop.example" }, facts.described)
+    assert.is_true(facts.returned)
+    assert.same({ { Key = "rot", Value = "plan 1" } }, facts.tags)
+    assert.is_true(facts.acm_listed[2] and facts.acm_listed[3])
+    assert.same({ "InProgress", true }, facts.updated)
+    assert.same({ "Deployed", true }, facts.deployed)
+    assert.is_true(facts.unchanged_otherwise)
+    assert.same({ true, true, "acm" }, facts.certificate_now)
+    assert.is_truthy(facts.odd_comment:find("^<ViewerCertificate> & distribution %d+ \226\130\172!\"'<"), facts.odd_comment)
+    assert.same({ "InProgress", true, true }, facts.created)
+    assert.same({ { Key = "team", Value = "web" } }, facts.own_tags)
+    assert.same({ "ASCA", "111122223333:server-certificate/cloudfront/rot/boto3-1" }, facts.uploaded)
+    assert.same({ true, { { Key = "rot", Value = "plan 1" } } }, facts.iam_returned)
+    assert.is_true(facts.iam_listed)
+    assert.equal(20, facts.quota)
+    assert.equal("111122223333", facts.account)
+    assert.equal("arn:aws:sts::111122223333:assumed-role/Rotator/spec", facts.role)
+    for name, expected in pairs({
+      wrong_key = { "ValidationException", 400, true }, in_use = { "ResourceInUseException", 400, true },
+      unknown = { "ResourceNotFoundException", 400, true }, stale = { "PreconditionFailed", 412, true },
+      twice = { "IllegalUpdate", 400, true }, nonsense_match = { "InvalidIfMatchVersion", 400, true },
+      absent = { "NoSuchDistribution", 404, true }, deleted = { "NoSuchDistribution", 404, true },
+      taken = { "EntityAlreadyExists", 409, true }, gone = { "NoSuchEntity", 404, true },
+      temporary_without_token = { "InvalidClientTokenId", 403, true },
+      wrong_secret = { { "SignatureDoesNotMatch", 403, true }, { "SignatureDoesNotMatch", 403, true },
+                       { "InvalidSignatureException", 403, true } },
+      unknown_key = { { "InvalidClientTokenId", 403, true }, { "InvalidClientTokenId", 403, true },
+                      { "UnrecognizedClientException", 403, true } },
+    }) do
+      assert.same(expected, facts[name], name)
+    end
+    assert.equal(cjson.null, facts.temporary)
+    assert.equal(cjson.null, facts.other_region)
+  end)
+end)
