@@ -54,6 +54,18 @@ describe("the meter", function()
     assert.equal(1, report.associated)
   end)
 
+  it("goes on until the edges have let the old one go", function()
+    local m = meter.new(0)
+    for _ = 1, 2 do m:change(nil, view("old"), 0) end
+    m:change(view("old"), view("new"), 100, 160)
+    m:change(view("old"), view("new"), 110, 150)
+    assert.equal(40, m:report(140, settings).overlap_seconds)
+    local report = m:report(1000, settings)
+    assert.equal(60, report.overlap_seconds)
+    assert.equal(160, report.certificates[1].seconds)
+    assert.equal(900, report.certificates[2].seconds)
+  end)
+
   it("has no gap when the last holder is changed", function()
     local m = meter.new(0)
     m:change(nil, view("old"), 0)

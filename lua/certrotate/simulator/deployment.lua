@@ -44,7 +44,7 @@ function M.apply(sim, distribution, old)
     end
     distribution.left = kept
   end
-  sim.meter:change(old, distribution.view, now)
+  sim.meter:change(old, distribution.view, now, sim.settings.meter_end == "deployed" and till or now)
 end
 
 --- Takes note of new content under an ARN: every edge gets it in its own time, no distribution's Status says so.

@@ -7,7 +7,7 @@ local M = {}
 M.__index = M
 
 function M.new(now)
-  return setmetatable({ started = now, certificates = {}, order = {}, active = 0, overlap = 0, changes = 0 }, M)
+  return setmetatable({ started = now, certificates = {}, order = {}, ending = {}, active = 0, overlap = 0, changes = 0 }, M)
 end
 
 local function reference_of(view)
@@ -46,11 +46,24 @@ function M:dissociate(reference, now)
   end
 end
 
+-- Ends the associations whose time has come, in the order of their times.
+function M:settle(now)
+  table.sort(self.ending, function(a, b)
+    return a.at < b.at
+  end)
+  while self.ending[1] and self.ending[1].at <= now do
+    local ended = table.remove(self.ending, 1)
+    self:dissociate(ended.reference, ended.at)
+  end
+end
+
 --- A distribution's configuration changes from `old` to `new`; nil: it did not or does no longer exist.
 ---@param old? certrotate.simulator.View
 ---@param new? certrotate.simulator.View
 ---@param now number
-function M:change(old, new, now)
+---@param till? number   until when the edges may still have the old one; default now
+function M:change(old, new, now, till)
+  self:settle(now)
   local from, to = reference_of(old), reference_of(new)
   if from == to then
     return
@@ -61,7 +74,8 @@ function M:change(old, new, now)
     self:associate(to, now)
   end
   if from then
-    self:dissociate(from, now)
+    self.ending[#self.ending + 1] = { reference = from, at = till or now }
+    self:settle(now)
   end
 end
 
@@ -93,6 +107,7 @@ end
 ---@param now number
 ---@param settings certrotate.simulator.Settings
 function M:report(now, settings)
+  self:settle(now)
   local scale, price = settings.time_scale, settings.price_per_month
   local report = { started = self.started, now = now, price_per_month = price, time_scale = scale,
     changes = self.changes, associated = self.active, certificates = json.list(), exact = 0, hourly = 0 }

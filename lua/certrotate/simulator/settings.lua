@@ -26,6 +26,7 @@ M.defaults = {
   acm_imports_per_year = 5000,
   reimport_counts = true,           -- does a re-import count in the number above
   price_per_month = 600,            -- USD for each dedicated-IP certificate
+  meter_end = "deployed",           -- an association ends when the change away is "deployed", or at the "update"
   time_scale = 1,                   -- seconds the meter counts for one second
   edges = 64,                       -- places at which a connection may end
   rate_updates = 0,                 -- UpdateDistribution calls a second; 0: no limit
@@ -37,6 +38,7 @@ local allowed = {
   list_order = { id = true, created = true, shuffled = true },
   viewer_certificate_order = { modern = true, deprecated_first = true },
   key_algorithm = { hyphen = true, underscore = true },
+  meter_end = { deployed = true, update = true },
   json_message_key = { message = true, Message = true },
 }
 
