@@ -22,11 +22,15 @@
 
 #define LOOPBACK_REQUEST_MAX ((size_t)1 << 20)
 
+struct loopback_peer;
+
 struct loopback {
   int listener;
   int port;
   SSL_CTX *tls;               /* NULL: plain */
   pthread_t acceptor;
+  /* Pages of the test itself, asked first; may be NULL. 0: not its page, 1: the connection goes on, -1: it ends. */
+  int (*pages)(struct loopback_peer *peer, const char *path, const char *request, size_t len);
   atomic_bool stopping;
   atomic_int open, connections, requests, most_open;
 };
@@ -73,7 +77,14 @@ static bool loopback_answer(struct loopback_peer *peer, int status, const char *
   char head[512];
   snprintf(head, sizeof head, "HTTP/1.1 %d Something\r\nContent-Length: %zu\r\nX-Served: %d\r\n%s\r\n", status, len,
            peer->served, more);
-  return loopback_text(peer, head) && loopback_send(peer, body, peer->head ? 0 : len);
+  len = peer->head ? 0 : len;
+  /* In one piece: two would wait for each other's acknowledgement. */
+  char *whole = malloc(strlen(head) + len);
+  memcpy(whole, head, strlen(head));
+  memcpy(whole + strlen(head), body, len);
+  bool good = loopback_send(peer, whole, strlen(head) + len);
+  free(whole);
+  return good;
 }
 
 /* A closed connection with RST instead of FIN. */
@@ -114,7 +125,11 @@ static bool loopback_sized(struct loopback_peer *peer, size_t len, bool chunked)
 static bool loopback_serve(struct loopback_peer *peer, const char *path, const char *request, size_t len)
 {
   int number = strrchr(path, '/') ? atoi(strrchr(path, '/') + 1) : 0;
+  int own = peer->server->pages ? peer->server->pages(peer, path, request, len) : 0;
 
+  if(own) {
+    return own > 0;
+  }
   if(strncmp(path, "/echo", 5) == 0) {
     return loopback_answer(peer, 200, "X-Multi: a\r\nX-MULTI: b\r\n", request, len);
   }

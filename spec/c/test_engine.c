@@ -595,6 +595,181 @@ static void test_fork(void)
   cr_engine_free(engine);
 }
 
+/* ---- calls ---- */
+
+/* The plain server as AWS: JSON and XML by target and path, in trouble the first time. */
+static atomic_int troubles;
+
+static int aws_pages(struct loopback_peer *peer, const char *path, const char *request, size_t len)
+{
+  static const char throttled[] = "{\"__type\":\"ThrottlingException\",\"message\":\"Rate exceeded\"}";
+  static const char config[] = "<DistributionConfig><Comment>c</Comment></DistributionConfig>";
+  (void)len;
+  if(strstr(request, "CertificateManager.DescribeCertificate")) {
+    if(atomic_fetch_add(&troubles, 1) == 0) {
+      return loopback_answer(peer, 400, "x-amzn-RequestId: t1\r\n", throttled, strlen(throttled)) ? 1 : -1;
+    }
+    return loopback_answer(peer, 200, "", "{\"Certificate\":{}}", 18) ? 1 : -1;
+  }
+  if(strstr(path, "/config")) {
+    if(atomic_fetch_add(&troubles, 1) == 0) {
+      return -1; /* lost before an answer */
+    }
+    return loopback_answer(peer, 200, "ETag: E1\r\n", config, strlen(config)) ? 1 : -1;
+  }
+  if(strstr(path, "/2020-05-31/distribution?")) {
+    loopback_text(peer, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n<DistributionList><Items>");
+    return -1; /* always torn */
+  }
+  return 0;
+}
+
+/* Real time without jitter: no retry waits. */
+static void hasty_clock(void *user, struct cr_moment *now)
+{
+  (void)user;
+  now->mono_ms = cr_monotonic_ms();
+  now->unix_ms = 1768478400000;
+  now->random = 0;
+}
+
+static struct cr_machine *new_call(struct cr_account *account, const char *service, const char *operation, const char *name,
+                                   const char *value)
+{
+  struct cr_error err;
+  struct cr_tree tree;
+  cr_tree_init(&tree, 1 << 16);
+  struct cr_node *root = cr_node_add(&tree, NULL, NULL, CR_NODE_MAP);
+  if(name) {
+    cr_add_text(&tree, root, name, value);
+  }
+  struct cr_machine *m = cr_call_new(account, cr_operation_find(service, operation), root, NULL, NULL, 0, &err);
+  cr_tree_free(&tree);
+  if(!m) {
+    printf("no call: %s\n", err.message);
+    exit(1);
+  }
+  return m;
+}
+
+/* Plays the binding: decodes what waits for it, in a way that shows what was seen. */
+static int decode_all(struct cr_engine *engine)
+{
+  const char *json;
+  size_t len;
+  struct cr_tree *into;
+  int64_t id;
+  int count = 0;
+  while(cr_engine_undecoded(engine, &id, &json, &len, &into)) {
+    struct cr_node *root = cr_node_add(into, NULL, NULL, CR_NODE_MAP);
+    const char *type = strstr(json, "ThrottlingException");
+    cr_add_text(into, root, type ? "__type" : "Certificate", type ? "ThrottlingException" : "seen");
+    cr_engine_decoded(engine, id, NULL);
+    count++;
+  }
+  return count;
+}
+
+static void test_calls(void)
+{
+  struct cr_engine_options options = { .allow_http = true, .clock = hasty_clock };
+  struct cr_engine *engine = new_engine(&options);
+  struct cr_engine_stats stats;
+  struct cr_error err;
+  struct cr_account *account = cr_account_new(&err);
+  struct cr_machine *m = NULL;
+  struct cr_attempt attempt;
+  char url[64];
+  int64_t id, ours, until = cr_monotonic_ms() + 10000;
+  int decoded = 0;
+
+  snprintf(url, sizeof url, "http://127.0.0.1:%d", server.port);
+  CHECK(cr_account_set_credentials(account, "AKID", "secret", NULL, 0, &err) == 0);
+  CHECK(cr_account_set_endpoint(account, CR_ACM, url, "us-east-1", &err) == 0);
+  CHECK(cr_account_set_endpoint(account, CR_CLOUDFRONT, url, "us-east-1", &err) == 0);
+  server.pages = aws_pages;
+  atomic_store(&troubles, 0);
+  ours = submit(engine, new_call(account, "acm", "DescribeCertificate", "CertificateArn", "arn"));
+  while(!(m = cr_engine_take(engine, &id)) && cr_monotonic_ms() < until) {
+    cr_engine_wait(engine, 1, -1);
+    decoded += decode_all(engine);
+  }
+  CHECK(m && id == ours && decoded == 2 && m->error.kind == CR_KIND_NONE);
+  CHECK_STR(cr_get_text(m->result.root, "Certificate"), "seen");
+  cr_machine_free(m);
+  CHECK(cr_engine_attempt(engine, &id, &attempt) && id == ours && attempt.throttled && attempt.attempt == 1);
+  CHECK_STR(attempt.code, "ThrottlingException");
+  CHECK_STR(attempt.request_id, "t1");
+  CHECK(cr_engine_attempt(engine, &id, &attempt) && attempt.attempt == 2 && attempt.status == 200);
+  CHECK(!cr_engine_attempt(engine, &id, &attempt));
+  cr_engine_stats(engine, &stats);
+  CHECK(stats.throttled == 1 && stats.retried == 1 && stats.attempts == 2);
+
+  atomic_store(&troubles, 0);
+  submit(engine, new_call(account, "cloudfront", "GetDistributionConfig", "Id", "E1"));
+  m = finish_one(engine, &id);
+  CHECK(m->error.kind == CR_KIND_NONE);
+  CHECK_STR(cr_get_text(m->result.root, "ETag"), "E1");
+  cr_machine_free(m);
+  submit(engine, new_call(account, "cloudfront", "ListDistributions", NULL, NULL));
+  m = finish_one(engine, &id);
+  CHECK(m->error.kind == CR_KIND_TRANSPORT && m->result.root == NULL && strstr(m->error.message, "after 3 attempts"));
+  CHECK_STR(m->error.code, "CURLE_PARTIAL_FILE");
+  cr_machine_free(m);
+
+  /* Cancelled and freed while something waits to be decoded. */
+  for(int i = 0; i < 2; i++) {
+    submit(engine, new_call(account, "acm", "DescribeCertificate", "CertificateArn", "arn"));
+  }
+  do {
+    cr_engine_wait(engine, 1, -1);
+    cr_engine_stats(engine, &stats);
+  } while(stats.waiting_decode < 2 && cr_monotonic_ms() < until);
+  const char *json;
+  size_t len;
+  struct cr_tree *into;
+  CHECK(cr_engine_undecoded(engine, &id, &json, &len, &into) && cr_engine_cancel(engine, id));
+  cr_engine_decoded(engine, id, NULL); /* too late, and harmless */
+  m = finish_one(engine, &id);
+  CHECK(m->error.kind == CR_KIND_CANCELLED && cr_engine_undecoded(engine, &id, &json, &len, &into));
+  cr_machine_free(m);
+  cr_engine_free(engine);
+  cr_account_unref(account);
+  server.pages = NULL;
+}
+
+/* A proxy is used for what goes out, and never for what must not. */
+static void test_proxy(void)
+{
+  char proxy[64];
+  snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", server.port);
+  struct cr_engine_options options = { .allow_http = true, .proxy = proxy, .no_proxy = "direct.invalid" };
+  struct cr_engine *engine = new_engine(&options);
+  struct raw *raw = run_raw(engine, new_raw("http://some-host.invalid/echo"));
+  CHECK(raw->answer.status == 404); /* asked for "http://some-host.invalid/echo" */
+  cr_machine_free(&raw->machine);
+  raw = run_raw(engine, new_raw("http://direct.invalid/echo"));
+  CHECK(raw->answer.sent == CR_SENT_NOTHING);
+  cr_machine_free(&raw->machine);
+  raw = new_raw("http://some-host.invalid/echo");
+  raw->request.no_proxy = true;
+  raw = run_raw(engine, raw);
+  CHECK(raw->answer.sent == CR_SENT_NOTHING);
+  cr_machine_free(&raw->machine);
+  raw = run_raw(engine, new_raw("http://some-host.invalid/echo")); /* the handle is as it was */
+  CHECK(raw->answer.status == 404);
+  cr_machine_free(&raw->machine);
+  cr_engine_free(engine);
+  /* The environment is the session's to read. */
+  setenv("http_proxy", proxy, 1);
+  engine = new_engine(NULL);
+  raw = run_raw(engine, new_raw("http://some-host.invalid/echo"));
+  CHECK(raw->answer.sent == CR_SENT_NOTHING);
+  cr_machine_free(&raw->machine);
+  cr_engine_free(engine);
+  unsetenv("http_proxy");
+}
+
 /* ---- TLS ---- */
 
 static void add_extension(X509 *certificate, int nid, const char *value)
@@ -735,6 +910,8 @@ int main(void)
   test_sink();
   test_schedule();
   test_fork();
+  test_calls();
+  test_proxy();
   test_tls(secure.port, ca_path);
   test_probe(secure.port, ca_path);
   loopback_stop(&server);
