@@ -405,6 +405,10 @@ struct cr_machine *cr_step_new(const char *name, struct cr_account *account, con
     cr_fail(err, CR_KIND_INPUT, "MissingParameter", "%s needs an identity", kind->name);
     return NULL;
   }
+  if(!kind->identity && identity) {
+    cr_fail(err, CR_KIND_INPUT, "UnexpectedIdentity", "%s takes no identity", kind->name);
+    return NULL;
+  }
   if(check_params(kind, params, err)) {
     return NULL;
   }

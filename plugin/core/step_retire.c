@@ -228,7 +228,8 @@ void cr_retire_decide(struct cr_retire *retire, const struct cr_moment *now)
   }
   for(int i = CR_FACT_COUNT - 1; i >= 0; i--) {
     if(facts[i].state == CR_FACT_FAILS) {
-      failed = i;
+      /* Told is the first that is sure, before one that a lag may explain. */
+      failed = failed < 0 || facts[failed].may_pass || !facts[i].may_pass ? i : failed;
       all_may_pass = all_may_pass && facts[i].may_pass;
     } else if(facts[i].state == CR_FACT_UNKNOWN) {
       unknown = i;
@@ -263,8 +264,8 @@ static void judge_in_use(struct cr_retire *retire, const struct cr_node *in_use)
     cr_retire_fact(retire, CR_FACT_NOT_IN_USE, true, "ACM says that nothing uses it");
     return;
   }
-  cr_retire_fact(retire, CR_FACT_NOT_IN_USE, false, "ACM says that %zu resources use it: %.200s%s", count,
-                 other ? other->text : in_use->first->text, count > 1 ? ", ..." : "");
+  cr_retire_fact(retire, CR_FACT_NOT_IN_USE, false, "ACM says that it is used by %.200s%s",
+                 other ? other->text : in_use->first->text, count > 1 ? " and others" : "");
   retire->facts[CR_FACT_NOT_IN_USE].may_pass = !other;
 }
 

@@ -113,8 +113,8 @@ static void listed_all(struct cr_retire *retire)
     }
   }
   if(naming == 0) {
-    cr_retire_fact(retire, CR_FACT_NO_DISTRIBUTION, true, "none of %zu distributions names it (%zu pages, complete)",
-                   total, retire->pages);
+    cr_retire_fact(retire, CR_FACT_NO_DISTRIBUTION, true, "none of %zu distributions names it (complete listing)",
+                   total);
   } else {
     cr_retire_fact(retire, CR_FACT_NO_DISTRIBUTION, false, "named by %zu of %zu distributions: %s%s", naming, total,
                    ids, naming > IDS_SHOWN ? ", ..." : "");

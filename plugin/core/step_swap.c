@@ -117,7 +117,7 @@ static void seen_status(struct cr_step *step, const struct cr_moment *now, const
     cr_step_fail(step, &err);
     return;
   }
-  int64_t pause = cr_step_backoff(swap->settle_looks++, 5000, 20000);
+  int64_t pause = cr_step_backoff(swap->settle_looks++, 2000, 20000);
   if(pause > swap->settle_until - now->mono_ms) {
     pause = swap->settle_until - now->mono_ms;
   }
@@ -175,6 +175,10 @@ static void not_visible(struct swap *swap, const struct cr_moment *now, const st
 
 /* --- the swap ------------------------------------------------------------------------------------------- */
 
+/* Of the answer to a write only this is looked at; its ETag is a header. */
+static const char *const status_only[] = { "Status", NULL };
+static const struct cr_xml_view status_view = { NULL, status_only, true };
+
 static void written(struct cr_step *step, const struct cr_moment *now, const struct cr_node *answer,
                     const struct cr_error *failure)
 {
@@ -211,7 +215,7 @@ static void write_config(struct swap *swap, const char *etag)
     return;
   }
   cr_buf_reset(&swap->edited);
-  cr_step_send(step, written, "cloudfront", "UpdateDistribution", NULL, false);
+  cr_step_send(step, written, "cloudfront", "UpdateDistribution", &status_view, false);
 }
 
 static void have_config(struct cr_step *step, const struct cr_moment *now, const struct cr_node *answer,
@@ -240,6 +244,10 @@ static void have_config(struct cr_step *step, const struct cr_moment *now, const
   cr_error_clear(&err);
   cr_buf_reset(&swap->edited);
   if(cr_viewer_certificate_swap(body->text, body->len, swap->from, swap->to, &swap->edited, &names, &err)) {
+    if(err.kind == CR_KIND_PARSE && err.retryable) {
+      again(swap, now, &err); /* cut short on the way */
+      return;
+    }
     cr_step_fail_cause(step, &err, swap->id);
     return;
   }
@@ -262,7 +270,13 @@ static void read_config(struct cr_step *step, const struct cr_moment *now, const
                         const struct cr_error *failure)
 {
   (void)now, (void)answer, (void)failure;
-  cr_step_call(step, have_config, "cloudfront", "GetDistributionConfig", "Id", swap_of(step)->id, (char *)NULL);
+  struct cr_node *params = cr_step_params(step);
+  if(!params || !cr_add_text(&step->call_params, params, "Id", swap_of(step)->id)) {
+    cr_step_fail_memory(step);
+    return;
+  }
+  /* As bytes: they are read where they are edited, once. */
+  cr_step_send(step, have_config, "cloudfront", "GetDistributionConfig", &cr_bytes_view, false);
 }
 
 static void begin(struct cr_step *step, const struct cr_moment *now)

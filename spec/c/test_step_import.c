@@ -371,6 +371,8 @@ static void test_parameters(void)
   }
   CHECK(fake_step("import", account, "{\"store\":\"acm\"}", NULL, &err) == NULL);
   CHECK(strstr(err.message, "identity") != NULL);
+  CHECK(fake_step("retire", account, "{\"reference\":\"ASCAEXAMPLEEXAMPLE001\"}", identity, &err) == NULL);
+  CHECK_STR(err.code, "UnexpectedIdentity");
   cr_account_unref(account);
 }
 

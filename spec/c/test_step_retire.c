@@ -190,6 +190,13 @@ static void test_not_deployed(void)
   check_refused(m, &fake, "NotDeployed", "Deployed", "E5");
   CHECK(m->error.retryable);
   cr_machine_free(m);
+  /* Told is what is sure, not what ACM may only remember. */
+  fake_acm_find(&fake, old_ref)->memory_until = fake.mono_ms + 1000000;
+  m = retired(&fake, "");
+  check_refused(m, &fake, "NotDeployed", "Deployed", "E5");
+  CHECK(!cr_get_bool(fact(m, "NotInUse"), "holds", true));
+  cr_machine_free(m);
+  fake_acm_find(&fake, old_ref)->memory_until = 0;
   fake.cf[5].gone = true;   /* deleted meanwhile: uses nothing */
   m = retired(&fake, "");
   check_deleted(m, &fake, true);
