@@ -421,6 +421,8 @@ static void succeed(struct call *call, const struct cr_moment *now)
   call->state = DONE;
 }
 
+const struct cr_xml_view cr_bytes_view = { NULL, NULL, false };
+
 static void answered_xml(struct call *call, const struct cr_moment *now)
 {
   bool empty_allowed = call->operation->quiet || call->answer.status == 204;
@@ -428,7 +430,7 @@ static void answered_xml(struct call *call, const struct cr_moment *now)
   int rc = 0;
 
   cr_error_clear(&why);
-  if(call->answer.body.len) {
+  if(call->answer.body.len && call->view != &cr_bytes_view) {
     feed(call, call->answer.body.data, call->answer.body.len);
   }
   if(call->xml_failed) {
@@ -436,7 +438,7 @@ static void answered_xml(struct call *call, const struct cr_moment *now)
     rc = -1;
   } else if(call->xml) {
     rc = cr_xml_finish(call->xml, &why);
-  } else if(!empty_allowed) {
+  } else if(!empty_allowed && !call->answer.body.len) {
     rc = cr_fail(&why, CR_KIND_PARSE, "EmptyAnswer", "it is empty");
   }
   cr_xml_free(call->xml);

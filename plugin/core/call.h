@@ -63,6 +63,10 @@ struct cr_machine *cr_call_new(struct cr_account *account, const struct cr_opera
                                const struct cr_node *params, struct cr_identity *identity,
                                const struct cr_xml_view *view, int64_t deadline_ms, struct cr_error *err);
 
+/* No view of the answer at all: operations whose result carries Body (configurations) are handed over as bytes, for an
+ * owner that reads them itself. What such bytes are worth is the owner's to find out. */
+extern const struct cr_xml_view cr_bytes_view;
+
 /* The inventory's view of ListDistributions. */
 extern const struct cr_xml_view cr_holders_view;
 

@@ -136,8 +136,15 @@ static void asked(struct cr_step *step, const struct cr_moment *now, const struc
   ask_next(settle, now);
 }
 
+/* Of a whole configuration only the certificate is looked at. */
+static const char *const certificate_only[] = { "ViewerCertificate", NULL };
+static const struct cr_xml_view certificate_view = { "DistributionConfig", certificate_only, false };
+
 static void ask_next(struct settle *settle, const struct cr_moment *now)
 {
+  struct cr_step *step = &settle->step;
+  struct cr_node *params;
+
   while(settle->cursor < settle->count && !settle->holders[settle->cursor].ask) {
     settle->cursor++;
   }
@@ -145,8 +152,12 @@ static void ask_next(struct settle *settle, const struct cr_moment *now)
     end_round(settle, now);
     return;
   }
-  cr_step_call(&settle->step, asked, "cloudfront", "GetDistribution", "Id", settle->holders[settle->cursor].id,
-               (char *)NULL);
+  params = cr_step_params(step);
+  if(!params || !cr_add_text(&step->call_params, params, "Id", settle->holders[settle->cursor].id)) {
+    cr_step_fail_memory(step);
+    return;
+  }
+  cr_step_send(step, asked, "cloudfront", "GetDistribution", &certificate_view, false);
 }
 
 /* --- the listing ---------------------------------------------------------------------------------------- */

@@ -12,7 +12,8 @@
 /* expat takes lengths as int. */
 #define SLICE ((size_t)1 << 30)
 
-enum trouble { TROUBLE_NONE, TROUBLE_DOCTYPE, TROUBLE_DEPTH, TROUBLE_FULL, TROUBLE_MEMORY };
+/* ENOUGH is none: the view has all it wants. */
+enum trouble { TROUBLE_NONE, TROUBLE_ENOUGH, TROUBLE_DOCTYPE, TROUBLE_DEPTH, TROUBLE_FULL, TROUBLE_MEMORY };
 
 struct cr_xml {
   XML_Parser parser;
@@ -196,6 +197,9 @@ static void on_end(void *data, const XML_Char *name)
   }
   xml->depth--;
   xml->open = node->parent;
+  if(xml->view.first && xml->under && xml->depth == xml->under) {
+    stop(xml, TROUBLE_ENOUGH);
+  }
 }
 
 static void on_text(void *data, const XML_Char *text, int len)
@@ -276,6 +280,7 @@ static void explain_trouble(struct cr_xml *xml, unsigned long line)
             xml->tree->max_bytes, line);
     return;
   case TROUBLE_NONE:
+  case TROUBLE_ENOUGH:
   case TROUBLE_MEMORY:
     break;
   }
@@ -331,10 +336,10 @@ int cr_xml_feed(struct cr_xml *xml, const char *data, size_t len, struct cr_erro
   if(!xml->failed && xml->finished && len) {
     return cr_fail(err, CR_KIND_INPUT, "XmlFinished", "cr_xml_feed: the document was already finished");
   }
-  while(!xml->failed && len) {
+  while(!xml->failed && len && xml->trouble != TROUBLE_ENOUGH) {
     size_t slice = len < SLICE ? len : SLICE;
     xml->fed = true;
-    if(XML_Parse(xml->parser, data, (int)slice, 0) != XML_STATUS_OK) {
+    if(XML_Parse(xml->parser, data, (int)slice, 0) != XML_STATUS_OK && xml->trouble != TROUBLE_ENOUGH) {
       fail(xml);
     }
     data += slice;
@@ -347,7 +352,7 @@ int cr_xml_finish(struct cr_xml *xml, struct cr_error *err)
 {
   if(!xml->failed && !xml->finished) {
     xml->finished = true;
-    if(XML_Parse(xml->parser, "", 0, 1) != XML_STATUS_OK) {
+    if(xml->trouble != TROUBLE_ENOUGH && XML_Parse(xml->parser, "", 0, 1) != XML_STATUS_OK) {
       fail(xml);
     }
   }

@@ -17,6 +17,7 @@
 struct cr_xml_view {
   const char *under;
   const char *const *names;
+  bool first;   /* the first such child is all that is wanted: what follows it is not parsed, nor checked */
 };
 
 struct cr_xml;

@@ -232,8 +232,8 @@ static void test_failed_stays_failed(void)
 }
 
 static const char *const two_names[] = {"Id", "Deep", NULL};
-static const struct cr_xml_view under_item = {"Item", two_names};
-static const struct cr_xml_view under_root = {NULL, two_names};
+static const struct cr_xml_view under_item = {"Item", two_names, false};
+static const struct cr_xml_view under_root = {NULL, two_names, false};
 
 static void test_view(void)
 {
@@ -636,9 +636,45 @@ static void test_escape_back(void)
   }
 }
 
+/* A view that wants the first child only: what follows is not looked at, whatever it is and however it arrives. */
+static void test_first(void)
+{
+  static const char *const status[] = {"Status", NULL};
+  static const struct cr_xml_view view = {NULL, status, true};
+  const char *text = "<D><Id>E1</Id><Status>InProgress</Status><Status>2</Status><broken";
+  struct cr_error err;
+
+  for(size_t piece = 1; piece <= strlen(text); piece++) {
+    struct cr_tree tree;
+    struct cr_xml *xml;
+    int rc = 0;
+    cr_tree_init(&tree, 4096);
+    xml = cr_xml_new(&tree, &view);
+    for(size_t at = 0; at < strlen(text) && rc == 0; at += piece) {
+      size_t len = strlen(text) - at < piece ? strlen(text) - at : piece;
+      rc = cr_xml_feed(xml, text + at, len, &err);
+    }
+    CHECK(rc == 0);
+    CHECK(cr_xml_finish(xml, &err) == 0);
+    CHECK(tree.root && tree.root->count == 1);
+    CHECK_STR(cr_get_text(tree.root, "Status"), "InProgress");
+    cr_xml_free(xml);
+    cr_tree_free(&tree);
+  }
+  struct cr_tree tree;
+  cr_tree_init(&tree, 4096);
+  CHECK(cr_xml_parse(&tree, &view, "<D><Id>E1</Id><Status>In", 24, &err) == -1);
+  cr_tree_free(&tree);
+  cr_tree_init(&tree, 4096);
+  CHECK(cr_xml_parse(&tree, &view, "<D><Id>E1</Id></D>", 18, &err) == 0);
+  CHECK(cr_get_text(tree.root, "Status") == NULL);
+  cr_tree_free(&tree);
+}
+
 int main(void)
 {
   random_seed();
+  test_first();
   test_shapes();
   test_refusals();
   test_failed_stays_failed();
