@@ -15,11 +15,14 @@
 #include "make_certificates.h"
 
 #if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
+#define SANITIZED true
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define SANITIZED 1
+#define SANITIZED true
 #endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED false
 #endif
 
 #define SLICE 16
@@ -322,12 +325,12 @@ static void test_kind(const char *kind)
 
 int main(void)
 {
-#ifdef SANITIZED
-  printf("sanitizers keep freed memory away: nothing to search\n");
-#else
+  if(SANITIZED) {
+    printf("sanitizers keep freed memory away: nothing to search\n");
+    return 0;
+  }
   test_kind("RSA:2048");
   test_kind("P-256");
   test_kind("P-384");
-#endif
   return check_end();
 }
