@@ -7,8 +7,8 @@
 #include "engine.h"
 #include "attempt_log.h"
 #include "call.h"
+#include "hosts.h"
 #include "poller.h"
-#include "schedule.h"
 #include "sigpipe.h"
 #include "transfer.h"
 
@@ -22,35 +22,6 @@
 #define ROUNDS 16          /* of one step: a machine that never rests does not hold the host up */
 #define EVENTS 64
 
-struct slot {
-  struct cr_due due;                  /* first: the schedule hands it back */
-  struct slot *next, *previous;
-  struct list *list;                  /* NULL: in transfer or scheduled */
-  struct slot *same_bucket;
-  int64_t id;
-  struct cr_machine *machine;
-  struct cr_transfer *transfer;
-  struct host *host;                  /* where the transfer goes, or it waits for a seat */
-  const char *json;                   /* to be decoded */
-  size_t json_len;
-  struct cr_tree *into;
-};
-
-struct list {
-  struct slot *first, *last;
-  size_t count;
-};
-
-/* A host that is being talked to: "https://host:port", or the address a probe dials. */
-struct host {
-  struct host *next;
-  long in_flight;
-  int held;                           /* by a function that still needs it */
-  struct list parked;
-  size_t name_len;
-  char name[];
-};
-
 struct cr_engine {
   pid_t process;
   CURLM *multi;
@@ -62,95 +33,14 @@ struct cr_engine {
   bool guard_sigpipe;
   bool wake;                          /* something changed between two steps */
 
-  int64_t last_id;
-  struct slot **buckets;
-  size_t bucket_count, slot_count;    /* slots not taken */
-  struct list returning, ready, undecoded, finished;   /* returning: had to wait for a seat, go before ready */
+  struct cr_slots slots;              /* those not taken */
+  struct cr_slot_list returning, ready, undecoded, finished;   /* returning: had to wait for a seat, go before ready */
   struct cr_schedule schedule;
-  struct host *hosts;
-  long in_flight;
+  struct cr_hosts hosts;
 
   struct cr_attempt_log log;
   struct cr_engine_stats stats;
 };
-
-/* ---- lists and slots ---- */
-
-static void list_add(struct list *list, struct slot *slot)
-{
-  slot->list = list;
-  slot->next = NULL;
-  slot->previous = list->last;
-  *(list->last ? &list->last->next : &list->first) = slot;
-  list->last = slot;
-  list->count++;
-}
-
-static void list_remove(struct slot *slot)
-{
-  struct list *list = slot->list;
-  if(!list) {
-    return;
-  }
-  *(slot->previous ? &slot->previous->next : &list->first) = slot->next;
-  *(slot->next ? &slot->next->previous : &list->last) = slot->previous;
-  slot->next = slot->previous = NULL;
-  slot->list = NULL;
-  list->count--;
-}
-
-static struct slot **bucket_of(const struct cr_engine *engine, int64_t id)
-{
-  return &engine->buckets[(size_t)id & (engine->bucket_count - 1)];
-}
-
-static struct slot *find_slot(const struct cr_engine *engine, int64_t id)
-{
-  struct slot *slot = id > 0 && engine->bucket_count ? *bucket_of(engine, id) : NULL;
-  while(slot && slot->id != id) {
-    slot = slot->same_bucket;
-  }
-  return slot;
-}
-
-/* Ids count upwards, so as many buckets as slots keep the chains at about one. */
-static int grow_buckets(struct cr_engine *engine)
-{
-  size_t count = engine->bucket_count ? engine->bucket_count * 2 : 64;
-  struct slot **old = engine->buckets, **buckets;
-  size_t old_count = engine->bucket_count;
-
-  if(engine->slot_count < engine->bucket_count) {
-    return 0;
-  }
-  buckets = calloc(count, sizeof *buckets);
-  if(!buckets) {
-    return -1;
-  }
-  engine->buckets = buckets;
-  engine->bucket_count = count;
-  for(size_t i = 0; i < old_count; i++) {
-    while(old[i]) {
-      struct slot *slot = old[i], **bucket = bucket_of(engine, slot->id);
-      old[i] = slot->same_bucket;
-      slot->same_bucket = *bucket;
-      *bucket = slot;
-    }
-  }
-  free(old);
-  return 0;
-}
-
-static void drop_slot(struct cr_engine *engine, struct slot *slot)
-{
-  struct slot **at = bucket_of(engine, slot->id);
-  while(*at != slot) {
-    at = &(*at)->same_bucket;
-  }
-  *at = slot->same_bucket;
-  engine->slot_count--;
-  free(slot);
-}
 
 /* ---- clocks ---- */
 
@@ -227,7 +117,7 @@ static int on_timer(CURLM *multi, long timeout_ms, void *user)
 
 /* ---- attempts ---- */
 
-static void collect_attempts(struct cr_engine *engine, struct slot *slot)
+static void collect_attempts(struct cr_engine *engine, struct cr_slot *slot)
 {
   struct cr_attempt attempt;
 
@@ -238,89 +128,12 @@ static void collect_attempts(struct cr_engine *engine, struct slot *slot)
   }
 }
 
-/* ---- seats at hosts ---- */
-
-/* The part of a request that decides which connections can serve it. */
-static const char *host_name(const struct cr_request *request, size_t *len)
-{
-  const char *text = request->handshake_only && request->connect_to ? request->connect_to : request->url;
-  const char *slashes = strstr(text, "://");
-  const char *begin = slashes ? slashes + 3 : text;
-  *len = (size_t)(begin - text) + strcspn(begin, "/?#");
-  return text;
-}
-
-static struct host *find_host(struct cr_engine *engine, const struct cr_request *request)
-{
-  size_t len;
-  const char *name = host_name(request, &len);
-  struct host *host = engine->hosts;
-
-  while(host && (host->name_len != len || memcmp(host->name, name, len) != 0)) {
-    host = host->next;
-  }
-  if(!host) {
-    host = calloc(1, sizeof *host + len);
-    if(!host) {
-      return NULL;
-    }
-    memcpy(host->name, name, len);
-    host->name_len = len;
-    host->next = engine->hosts;
-    engine->hosts = host;
-  }
-  return host;
-}
-
-/* Forgets a host nobody talks to; there are never more of them than requests. */
-static void drop_host(struct cr_engine *engine, struct host *host)
-{
-  struct host **at = &engine->hosts;
-
-  if(host->in_flight || host->parked.count || host->held) {
-    return;
-  }
-  while(*at != host) {
-    at = &(*at)->next;
-  }
-  *at = host->next;
-  free(host);
-}
-
-/* Lets those who wait for a seat ask again where one is free. Looked at in every round rather than when a seat is
- * given back: one that was called may be cancelled, or want something else by now, and the next must have its turn. */
-static void unpark(struct cr_engine *engine)
-{
-  for(struct host *host = engine->hosts, *next; host; host = next) {
-    next = host->next;
-    long seats = engine->transport.options.max_host_connections - host->in_flight;
-    while(host->parked.first && seats-- > 0) {
-      struct slot *slot = host->parked.first;
-      list_remove(slot);
-      slot->host = NULL;
-      list_add(&engine->returning, slot);
-    }
-    drop_host(engine, host);
-  }
-}
-
-static void leave_host(struct cr_engine *engine, struct slot *slot)
-{
-  struct host *host = slot->host;
-  if(host) {
-    slot->host = NULL;
-    host->in_flight--;
-    engine->in_flight--;
-    drop_host(engine, host);
-  }
-}
-
 /* ---- machines ---- */
 
-static void finish(struct cr_engine *engine, struct slot *slot, bool failed)
+static void finish(struct cr_engine *engine, struct cr_slot *slot, bool failed)
 {
   slot->json = NULL;
-  list_add(&engine->finished, slot);
+  cr_slot_join(slot, &engine->finished);
   engine->stats.finished++;
   if(failed && slot->machine->error.kind == CR_KIND_CANCELLED) {
     engine->stats.cancelled++;
@@ -330,7 +143,7 @@ static void finish(struct cr_engine *engine, struct slot *slot, bool failed)
 }
 
 /* Tells the machine that its request could not even be begun. */
-static void refuse(struct cr_engine *engine, struct slot *slot, const struct cr_error *err)
+static void refuse(struct cr_engine *engine, struct cr_slot *slot, const struct cr_error *err)
 {
   struct cr_answer answer;
   cr_answer_init(&answer);
@@ -341,9 +154,9 @@ static void refuse(struct cr_engine *engine, struct slot *slot, const struct cr_
 }
 
 /* False: the machine has been told why not and wants to be asked again. */
-static bool send_request(struct cr_engine *engine, struct slot *slot, const struct cr_request *request)
+static bool send_request(struct cr_engine *engine, struct cr_slot *slot, const struct cr_request *request)
 {
-  struct host *host = find_host(engine, request);
+  struct cr_host *host = cr_hosts_find(&engine->hosts, request);
   struct cr_error err;
 
   cr_error_clear(&err);
@@ -352,9 +165,8 @@ static bool send_request(struct cr_engine *engine, struct slot *slot, const stru
     refuse(engine, slot, &err);
     return false;
   }
-  if(host->in_flight >= engine->transport.options.max_host_connections) {
-    slot->host = host;
-    list_add(&host->parked, slot);
+  if(cr_host_full(&engine->hosts, host)) {
+    cr_hosts_park(host, slot);
     return true;
   }
   slot->transfer = cr_transfer_new(&engine->transport, request, &err);
@@ -364,26 +176,24 @@ static bool send_request(struct cr_engine *engine, struct slot *slot, const stru
     cr_fail_memory(&err);
   }
   if(!slot->transfer) {
-    drop_host(engine, host);
+    cr_hosts_drop_idle(&engine->hosts, host);
     refuse(engine, slot, &err);
     return false;
   }
   slot->transfer->owner = slot;
-  slot->host = host;
-  host->in_flight++;
-  engine->in_flight++;
+  cr_hosts_sit(&engine->hosts, host, slot);
   engine->stats.attempts++;
   return true;
 }
 
 /* Asks the machine what it needs and does it, until it has to wait for something. */
-static void drive(struct cr_engine *engine, struct slot *slot)
+static void drive(struct cr_engine *engine, struct cr_slot *slot)
 {
   for(int round = 0; round < ROUNDS; round++) {
     struct cr_want want;
     enum cr_need need;
 
-    if(engine->in_flight >= engine->transport.options.max_connections) {
+    if(cr_hosts_full(&engine->hosts)) {
       break;
     }
     memset(&want, 0, sizeof want);
@@ -399,7 +209,7 @@ static void drive(struct cr_engine *engine, struct slot *slot)
       slot->json = want.json;
       slot->json_len = want.json_len;
       slot->into = want.into;
-      list_add(&engine->undecoded, slot);
+      cr_slot_join(slot, &engine->undecoded);
       return;
     case CR_NEED_WAIT:
       cr_schedule_add(&engine->schedule, &slot->due, want.until_mono_ms);
@@ -410,7 +220,7 @@ static void drive(struct cr_engine *engine, struct slot *slot)
       return;
     }
   }
-  list_add(&engine->ready, slot);
+  cr_slot_join(slot, &engine->ready);
 }
 
 /* Those that are ready now; what becomes ready meanwhile is for the next round. */
@@ -419,12 +229,12 @@ static bool drive_ready(struct cr_engine *engine)
   size_t count = engine->returning.count + engine->ready.count;
   bool any = false;
 
-  while(count-- && engine->in_flight < engine->transport.options.max_connections) {
-    struct slot *slot = engine->returning.first ? engine->returning.first : engine->ready.first;
+  while(count-- && !cr_hosts_full(&engine->hosts)) {
+    struct cr_slot *slot = engine->returning.first ? engine->returning.first : engine->ready.first;
     if(!slot) {
       break;
     }
-    list_remove(slot);
+    cr_slot_leave(slot);
     drive(engine, slot);
     any = true;
   }
@@ -436,14 +246,14 @@ static void wake_due(struct cr_engine *engine)
   struct cr_due *first;
   while((first = cr_schedule_first(&engine->schedule)) && first->at_ms <= engine->now.mono_ms) {
     cr_schedule_remove(&engine->schedule, first);
-    list_add(&engine->ready, (struct slot *)first);
+    cr_slot_join((struct cr_slot *)first, &engine->ready);
   }
 }
 
 /* ---- transfers ---- */
 
 /* The handle leaves the multi handle before anybody hears of its end. */
-static struct cr_transfer *take_transfer(struct cr_engine *engine, struct slot *slot)
+static struct cr_transfer *take_transfer(struct cr_engine *engine, struct cr_slot *slot)
 {
   struct cr_transfer *transfer = slot->transfer;
   curl_multi_remove_handle(engine->multi, transfer->easy);
@@ -458,7 +268,7 @@ static void account_for(struct cr_engine *engine, const struct cr_transfer *tran
   engine->stats.bytes_sent += transfer->bytes_sent;
 }
 
-static void end_transfer(struct cr_engine *engine, struct slot *slot, CURLcode code)
+static void end_transfer(struct cr_engine *engine, struct cr_slot *slot, CURLcode code)
 {
   struct cr_transfer *transfer;
 
@@ -470,14 +280,8 @@ static void end_transfer(struct cr_engine *engine, struct slot *slot, CURLcode c
   cr_transfer_release(&engine->transport, transfer);
   collect_attempts(engine, slot);
   /* The seat is free before the machine is asked again: what it began goes on before others begin. */
-  struct host *host = slot->host;
-  slot->host = NULL;
-  host->in_flight--;
-  engine->in_flight--;
-  host->held++;
+  cr_hosts_stand(&engine->hosts, slot);
   drive(engine, slot);
-  host->held--;
-  drop_host(engine, host);
 }
 
 static bool end_transfers(struct cr_engine *engine)
@@ -588,6 +392,8 @@ struct cr_engine *cr_engine_new(const struct cr_engine_options *options, struct 
   if(cr_transport_open(&engine->transport, options, err) < 0 || cr_poller_open(&engine->poller, err) < 0) {
     goto fail;
   }
+  engine->hosts.most = engine->transport.options.max_connections;
+  engine->hosts.most_each = engine->transport.options.max_host_connections;
   if(set_multi(engine) < 0) {
     cr_fail_memory(err);
     goto fail;
@@ -607,6 +413,8 @@ fail:
 
 void cr_engine_free(struct cr_engine *engine)
 {
+  struct cr_slot *slot;
+
   if(!engine) {
     return;
   }
@@ -615,83 +423,66 @@ void cr_engine_free(struct cr_engine *engine)
     cr_poller_close(&engine->poller);
     return;
   }
-  for(size_t i = 0; i < engine->bucket_count; i++) {
-    while(engine->buckets[i]) {
-      struct slot *slot = engine->buckets[i];
-      if(slot->transfer) {
-        cr_transfer_free(take_transfer(engine, slot));
-      }
-      cr_machine_free(slot->machine);
-      drop_slot(engine, slot);
+  while((slot = cr_slots_any(&engine->slots))) {
+    if(slot->transfer) {
+      cr_transfer_free(take_transfer(engine, slot));
     }
+    cr_machine_free(slot->machine);
+    cr_slots_drop(&engine->slots, slot);
   }
-  while(engine->hosts) {
-    struct host *host = engine->hosts;
-    engine->hosts = host->next;
-    free(host);
-  }
+  cr_slots_free(&engine->slots);
+  cr_hosts_free(&engine->hosts);
   curl_multi_cleanup(engine->multi);
   cr_probe_forget_errors();
   cr_transport_close(&engine->transport);
   cr_poller_close(&engine->poller);
   cr_schedule_free(&engine->schedule);
-  free(engine->buckets);
   cr_attempt_log_free(&engine->log);
   free(engine);
 }
 
 int cr_engine_submit(struct cr_engine *engine, struct cr_machine *m, int64_t *id, struct cr_error *err)
 {
-  struct slot *slot = NULL;
+  struct cr_slot *slot;
 
   if(!is_ours(engine)) {
     cr_fail(err, CR_KIND_INPUT, "OtherProcess", "this client was made before the process forked: make a new one here");
     goto fail;
   }
-  slot = calloc(1, sizeof *slot);
-  if(!slot || grow_buckets(engine) < 0 || cr_schedule_reserve(&engine->schedule, engine->slot_count + 1) < 0) {
+  slot = cr_schedule_reserve(&engine->schedule, engine->slots.count + 1) < 0 ? NULL : cr_slots_add(&engine->slots, m);
+  if(!slot) {
     cr_fail_memory(err);
     goto fail;
   }
-  slot->machine = m;
-  slot->id = ++engine->last_id;
-  slot->same_bucket = *bucket_of(engine, slot->id);
-  *bucket_of(engine, slot->id) = slot;
-  engine->slot_count++;
   engine->stats.submitted++;
-  list_add(&engine->ready, slot);
+  cr_slot_join(slot, &engine->ready);
   engine->wake = true;
   cr_poller_arm(&engine->poller, 0);
   *id = slot->id;
   return 0;
 
 fail:
-  free(slot);
   cr_machine_free(m);
   return -1;
 }
 
 /* Takes a slot from wherever it is. */
-static void uproot(struct cr_engine *engine, struct slot *slot)
+static void uproot(struct cr_engine *engine, struct cr_slot *slot)
 {
-  struct host *host = slot->host;
-
   cr_schedule_remove(&engine->schedule, &slot->due);
   if(slot->transfer) {
     cr_transfer_free(take_transfer(engine, slot));
-    leave_host(engine, slot);
-    return;
-  }
-  list_remove(slot);
-  slot->host = NULL;
-  if(host) {
-    drop_host(engine, host);
+    cr_hosts_stand(&engine->hosts, slot);
+  } else if(slot->host) {
+    cr_hosts_unpark(&engine->hosts, slot);
+  } else {
+    cr_slot_leave(slot);
   }
 }
 
 bool cr_engine_cancel(struct cr_engine *engine, int64_t id)
 {
-  struct slot *slot = find_slot(engine, id);
+  struct cr_slot *slot = cr_slots_find(&engine->slots, id);
   struct cr_machine *m;
   bool ambiguous;
 
@@ -716,7 +507,7 @@ bool cr_engine_cancel(struct cr_engine *engine, int64_t id)
 
 static size_t running(const struct cr_engine *engine)
 {
-  return engine->slot_count - engine->finished.count;
+  return engine->slots.count - engine->finished.count;
 }
 
 static void run(struct cr_engine *engine)
@@ -726,8 +517,8 @@ static void run(struct cr_engine *engine)
     bool progress = serve_timer(engine);
     progress = end_transfers(engine) || progress;
     wake_due(engine);
-    if(engine->in_flight < engine->transport.options.max_connections) {
-      unpark(engine);
+    if(!cr_hosts_full(&engine->hosts)) {
+      cr_hosts_call(&engine->hosts, &engine->returning);
     }
     progress = drive_ready(engine) || progress;
     if(!progress) {
@@ -754,7 +545,7 @@ size_t cr_engine_step(struct cr_engine *engine)
   }
   cr_probe_forget_errors();
   /* Machines that were cut off by the number of rounds, not by the lack of a seat. */
-  if(engine->ready.count + engine->returning.count && engine->in_flight < engine->transport.options.max_connections) {
+  if(engine->ready.count + engine->returning.count && !cr_hosts_full(&engine->hosts)) {
     engine->wake = true;
   }
   cr_poller_arm(&engine->poller, due_in(engine));
@@ -785,7 +576,7 @@ size_t cr_engine_wait(struct cr_engine *engine, double seconds, int extra_fd)
 
 bool cr_engine_undecoded(struct cr_engine *engine, int64_t *id, const char **json, size_t *len, struct cr_tree **into)
 {
-  struct slot *slot = engine->undecoded.first;
+  struct cr_slot *slot = engine->undecoded.first;
   if(!slot) {
     return false;
   }
@@ -798,11 +589,11 @@ bool cr_engine_undecoded(struct cr_engine *engine, int64_t *id, const char **jso
 
 void cr_engine_decoded(struct cr_engine *engine, int64_t id, const struct cr_error *failure)
 {
-  struct slot *slot = find_slot(engine, id);
+  struct cr_slot *slot = cr_slots_find(&engine->slots, id);
   if(!slot || slot->list != &engine->undecoded || !is_ours(engine)) {
     return;
   }
-  list_remove(slot);
+  cr_slot_leave(slot);
   slot->json = NULL;
   read_clock(engine);
   slot->machine->class->decoded(slot->machine, failure);
@@ -813,15 +604,15 @@ void cr_engine_decoded(struct cr_engine *engine, int64_t id, const struct cr_err
 
 struct cr_machine *cr_engine_take(struct cr_engine *engine, int64_t *id)
 {
-  struct slot *slot = engine->finished.first;
+  struct cr_slot *slot = engine->finished.first;
   struct cr_machine *m;
   if(!slot) {
     return NULL;
   }
   m = slot->machine;
   *id = slot->id;
-  list_remove(slot);
-  drop_slot(engine, slot);
+  cr_slot_leave(slot);
+  cr_slots_drop(&engine->slots, slot);
   return m;
 }
 
@@ -847,6 +638,6 @@ void cr_engine_stats(const struct cr_engine *engine, struct cr_engine_stats *out
   out->running = running(engine);
   out->waiting_decode = engine->undecoded.count;
   out->waiting_time = engine->schedule.count;
-  out->in_transfer = (size_t)engine->in_flight;
+  out->in_transfer = (size_t)engine->hosts.taken;
   out->finished_untaken = engine->finished.count;
 }
