@@ -91,9 +91,9 @@ done]]):format(count, simulator.edge, name and "-servername " .. name .. " -veri
     local aliases = "<Aliases><Quantity>1</Quantity><Items><CNAME>*.shop.example</CNAME></Items></Aliases>"
     local wild = config:gsub("<Aliases>.-</Aliases>", aliases):gsub("<CallerReference>", "%0wild-")
     local created = assert(simulator:control("distributions", wild))
-    local function ask(name)
+    local function ask(name, host)
       local request = simulator.directory .. "/ask"
-      assert(authority.write(request, "GET / HTTP/1.0\r\nHost: " .. name .. "\r\n\r\n"))
+      assert(authority.write(request, "GET / HTTP/1.0\r\nHost: " .. (host or name) .. "\r\n\r\n"))
       local _, output = shell(("openssl s_client -quiet -connect %s -servername %s <%s 2>&1"):format(
         simulator.edge, name, quote(request)))
       return output:match("HTTP/1%.1 (%d+)"), output:match("\r\n\r\n(%S*)")
@@ -101,5 +101,15 @@ done]]):format(count, simulator.edge, name and "-servername " .. name .. " -veri
     assert.same({ "200", users[2].id }, { ask(users[2].aliases[1]) })
     assert.same({ "200", created.id }, { ask("anything.shop.example") })
     assert.equal("403", (ask("unknown.example")))
+    -- One connection serves the names of one certificate: others are sent away, as CloudFront does.
+    assert.same({ "200", users[3].id }, { ask(users[2].aliases[1], users[3].aliases[1]) })
+    local foreign
+    for _, distribution in ipairs(simulator:control("state").distributions) do
+      if distribution.reference ~= simulator.old_reference and distribution.reference ~= new.reference
+        and #distribution.aliases > 0 then
+        foreign = distribution.aliases[1]
+      end
+    end
+    assert.equal("421", (ask(users[2].aliases[1], foreign)))
   end)
 end)

@@ -115,6 +115,23 @@ describe("the launcher", function()
     assert.is_truthy(err:find("list_order", 1, true), err)
   end)
 
+  it("does not pretend that nothing happened when its worker died", function()
+    local simulator = assert(launch.start({ distributions = 4, users = 2, vip = 0 }))
+    finally(function() simulator:stop() end)
+    local worker = assert(simulator:control("health")).worker
+    assert.is_true((shell(("kill -KILL %d"):format(worker))))
+    local client = assert(core.client())
+    local deadline = core.monotonic() + 20
+    local answer, err
+    repeat
+      client:wait(0.02)
+      answer, err = simulator:control("health")
+    until (err or ""):find("died", 1, true) or core.monotonic() > deadline
+    client:close()
+    assert.is_nil(answer)
+    assert.is_truthy(err:find("took the account with it", 1, true), err)
+  end)
+
   it("ends when the process that started it is gone", function()
     local script = os.tmpname()
     finally(function() os.remove(script) end)

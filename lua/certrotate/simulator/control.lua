@@ -208,7 +208,8 @@ end
 
 local get = {
   health = function(sim)
-    return { ok = true, distributions = #sim.store.ids, region = sim.options.region, account_id = sim.options.account_id }
+    return { ok = true, distributions = #sim.store.ids, region = sim.options.region, account_id = sim.options.account_id,
+      worker = ngx.worker.pid() }
   end,
   state = state,
   distributions = one_distribution,

@@ -311,7 +311,7 @@ end
 local main_names = { "shop.example", "www.shop.example", "*.shop.example", "*.img.shop.example" }
 local fleet = {
   { file = "acm1", names = { "news.example", "*.news.example" } },
-  { file = "acm2", names = { "*.api.example" }, key = "rsa:2048" },
+  { file = "acm2", names = { "*.api.example" } },
   { file = "acm3", names = { "www.museum.example", "museum.example" } },
   { file = "iam1", names = { "*.legacy.example" } },
   { file = "iam2", names = { "www.bank.example" } },
@@ -497,7 +497,7 @@ function M.start(options)
   local _, id = shell("id -u")
   local parts = { program = program, modules = modules, tree = source, http = options.http, root = id:match("^0%s*$") }
   local ok
-  ok, err = shell("umask 077; rm -f nginx.pid; mkdir -p " .. quote(self.directory .. "/tmp"))
+  ok, err = shell("umask 077; cd " .. quote(self.directory) .. " && rm -f nginx.pid worker.started && mkdir -p tmp")
   ok, err = ok and make_certificates(self, options), err
   if ok then
     ok, err = write_options(self, options)

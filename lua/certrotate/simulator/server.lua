@@ -51,18 +51,37 @@ function M.reset(options)
   return true
 end
 
+-- A worker that nginx puts in the place of one that died knows nothing of what was done before: it must not pretend
+-- to be the account that was started.
+local function first_worker(directory)
+  local path = directory .. "/worker.started"
+  local file = io.open(path, "rb")
+  if file then
+    file:close()
+    return nil, "its worker process died and took the account with it (see " .. directory .. "/error.log)"
+  end
+  local err
+  file, err = io.open(path, "wb")
+  if file then
+    file:close()
+  end
+  return file ~= nil, err
+end
+
 -- init_worker: reads the options, makes the account, and watches over the process that wanted all this.
 function M.start(path)
   local chunk, err = loadfile(path)
-  local options = chunk and chunk()
-  initial = options
-  local ok = options ~= nil
+  initial = chunk and chunk()
+  local ok = initial ~= nil
   if ok then
-    ok, err = M.reset(options)
-    connection.watch(options)
+    connection.watch(initial)
+    ok, err = first_worker(initial.directory)
+  end
+  if ok then
+    ok, err = M.reset(initial)
   end
   if not ok then
-    failure = "the simulator could not start: " .. tostring(err)
+    failure = "the simulator cannot go on: " .. tostring(err)
     ngx.log(ngx.ERR, failure)
   end
 end
