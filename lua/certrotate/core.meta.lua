@@ -183,7 +183,7 @@ function client:account_info(account) end
 ---@field http? table                { url=, method=, headers=, body=, timeout=, connect_timeout=, max_body=, no_proxy= }
 ---@field params? table              AWS's spelling for operations
 ---@field identity? certrotate.Identity
----@field view? "holders"            ListDistributions only: the fields an inventory needs
+---@field view? "holders"            ListDistributions only: flat records of what an inventory needs, see plugin/core/call.h
 ---@field timeout? number            seconds for the whole operation, retries included
 
 --- Starts an operation, a step or a plain HTTP request. Copies everything; sends nothing yet.

@@ -395,7 +395,7 @@ static void read_view(lua_State *L, struct submission *in)
   if(!in->operation || strcmp(in->operation->name, "ListDistributions") != 0) {
     luaL_error(L, "submission.view: \"holders\" is for ListDistributions only");
   }
-  in->view = &cr_holders_view;
+  in->view = &cr_inventory_view;
 }
 
 /* Parameters as a tree in the box. 0, or -1 with *err (lack of memory). */

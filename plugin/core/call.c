@@ -421,7 +421,7 @@ static void succeed(struct call *call, const struct cr_moment *now)
   call->state = DONE;
 }
 
-const struct cr_xml_view cr_bytes_view = { NULL, NULL, false };
+const struct cr_xml_view cr_bytes_view = { .under = NULL };
 
 static void answered_xml(struct call *call, const struct cr_moment *now)
 {
@@ -443,7 +443,13 @@ static void answered_xml(struct call *call, const struct cr_moment *now)
   }
   cr_xml_free(call->xml);
   call->xml = NULL;
-  if(rc < 0 || cr_result_shape(call->operation, &call->machine.result, &call->answer, &why) < 0) {
+  if(rc == 0) {
+    rc = cr_result_shape(call->operation, &call->machine.result, &call->answer, &why);
+  }
+  if(rc == 0 && call->view && call->view->shape && call->view->shape(&call->machine.result) < 0) {
+    rc = cr_fail_memory(&why);
+  }
+  if(rc < 0) {
     answered_garbage(call, now, &why);
     return;
   }

@@ -67,7 +67,12 @@ struct cr_machine *cr_call_new(struct cr_account *account, const struct cr_opera
  * owner that reads them itself. What such bytes are worth is the owner's to find out. */
 extern const struct cr_xml_view cr_bytes_view;
 
-/* The inventory's view of ListDistributions. */
+/* ListDistributions as flat records, for Lua's inventory: { Id, ARN, Status, DomainName, Aliases = list, Comment, Enabled,
+ * HttpVersion, Staging, ConnectionMode, SSLSupportMethod, MinimumProtocolVersion, reference, store } as far as AWS gave
+ * them; default_certificate = true instead of the last two where there is none. */
+extern const struct cr_xml_view cr_inventory_view;
+
+/* The steps' view of ListDistributions: the same, nested as AWS has it. */
 extern const struct cr_xml_view cr_holders_view;
 
 /* What the last attempt was, for traces; false when none since the last asking. Works on calls and steps. */

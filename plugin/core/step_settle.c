@@ -138,7 +138,7 @@ static void asked(struct cr_step *step, const struct cr_moment *now, const struc
 
 /* Of a whole configuration only the certificate is looked at. */
 static const char *const certificate_only[] = { "ViewerCertificate", NULL };
-static const struct cr_xml_view certificate_view = { "DistributionConfig", certificate_only, false };
+static const struct cr_xml_view certificate_view = { .under = "DistributionConfig", .names = certificate_only };
 
 static void ask_next(struct settle *settle, const struct cr_moment *now)
 {

@@ -177,7 +177,7 @@ static void not_visible(struct swap *swap, const struct cr_moment *now, const st
 
 /* Of the answer to a write only this is looked at; its ETag is a header. */
 static const char *const status_only[] = { "Status", NULL };
-static const struct cr_xml_view status_view = { NULL, status_only, true };
+static const struct cr_xml_view status_view = { .names = status_only, .first = true };
 
 static void written(struct cr_step *step, const struct cr_moment *now, const struct cr_node *answer,
                     const struct cr_error *failure)

@@ -224,7 +224,7 @@ static enum cr_field field_of(const struct cr_region *region, const struct cr_no
 int cr_region_locate(struct cr_region *region, const char *config, size_t len, struct cr_error *err)
 {
   static const char *const only[] = {"ViewerCertificate", NULL};
-  static const struct cr_xml_view view = {NULL, only, false};
+  static const struct cr_xml_view view = {.names = only};
   size_t found = 0;
 
   memset(region, 0, sizeof *region);

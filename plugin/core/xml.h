@@ -18,6 +18,7 @@ struct cr_xml_view {
   const char *under;
   const char *const *names;
   bool first;   /* the first such child is all that is wanted: what follows it is not parsed, nor checked */
+  int (*shape)(struct cr_tree *tree);   /* for calls: works over a complete result; -1 for lack of memory */
 };
 
 struct cr_xml;

@@ -22,7 +22,7 @@ static const char *const holder_names[] = {
   "Id", "ARN", "Status", "LastModifiedTime", "DomainName", "Aliases", "Comment", "Enabled", "ViewerCertificate",
   "HttpVersion", "Staging", "ContinuousDeploymentPolicyId", "ConnectionMode", "ETag", NULL,
 };
-static const struct cr_xml_view holders = {"DistributionSummary", holder_names, false};
+static const struct cr_xml_view holders = {.under = "DistributionSummary", .names = holder_names};
 
 /* --- the pages */
 

@@ -102,7 +102,8 @@ static void check_swap(const char *text, size_t len, const struct cr_viewer_cert
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
   static const char *const names[] = {"Id", "ViewerCertificate", "Items", NULL};
-  static const struct cr_xml_view views[] = {{NULL, NULL, false}, {NULL, names, false}, {NULL, names, true}, {"DistributionSummary", names, false}};
+  static const struct cr_xml_view views[] = {{.under = NULL}, {.names = names}, {.names = names, .first = true},
+                                             {.under = "DistributionSummary", .names = names}};
   struct cr_viewer_certificate now;
   char *text;
   size_t len;

@@ -232,8 +232,8 @@ static void test_failed_stays_failed(void)
 }
 
 static const char *const two_names[] = {"Id", "Deep", NULL};
-static const struct cr_xml_view under_item = {"Item", two_names, false};
-static const struct cr_xml_view under_root = {NULL, two_names, false};
+static const struct cr_xml_view under_item = {.under = "Item", .names = two_names};
+static const struct cr_xml_view under_root = {.names = two_names};
 
 static void test_view(void)
 {
@@ -640,7 +640,7 @@ static void test_escape_back(void)
 static void test_first(void)
 {
   static const char *const status[] = {"Status", NULL};
-  static const struct cr_xml_view view = {NULL, status, true};
+  static const struct cr_xml_view view = {.names = status, .first = true};
   const char *text = "<D><Id>E1</Id><Status>InProgress</Status><Status>2</Status><broken";
   struct cr_error err;
 

@@ -16,7 +16,7 @@ end
 local function page(ids, next_marker)
   local items = {}
   for i, id in ipairs(ids) do
-    items[i] = { Id = id, Enabled = true, ViewerCertificate = { ACMCertificateArn = made.OLD, SSLSupportMethod = "sni-only" } }
+    items[i] = { Id = id, Enabled = true, reference = made.OLD, store = "acm", SSLSupportMethod = "sni-only" }
   end
   return { DistributionList = { Items = items, Quantity = #ids, IsTruncated = next_marker ~= nil, NextMarker = next_marker } }
 end
@@ -43,16 +43,15 @@ describe("inventory", function()
     assert.equal("NoNextMarker", err.code)
   end)
 
-  it("knows a holder by its modern or its deprecated fields", function()
-    local function view(fields) return made.holder("E1", { ViewerCertificate = fields }) end
-    assert.equal("acm", view({ ACMCertificateArn = made.OLD }).store)
-    assert.equal("iam", view({ IAMCertificateId = "ASCAEXAMPLEEXAMPLEID1" }).store)
-    local deprecated = view({ Certificate = "ASCAEXAMPLEEXAMPLEID1", CertificateSource = "iam" })
-    assert.equal("ASCAEXAMPLEEXAMPLEID1", deprecated.reference)
-    local default = view({ CloudFrontDefaultCertificate = true, SSLSupportMethod = "vip" })
-    assert.is_true(default.default_certificate)
-    assert.is_false(default:dedicated_ip())
-    assert.same({}, made.inventory({ default }):holders_of(""))
+  it("fills in what AWS leaves out", function()
+    local bare = inventory.holder({ Id = "E1", default_certificate = true, SSLSupportMethod = "vip", HttpVersion = "HTTP2" })
+    assert.is_false(bare:dedicated_ip())
+    assert.equal("", bare.reference)
+    assert.equal("http2", bare.HttpVersion)
+    assert.is_false(bare.Enabled)
+    assert.same({}, bare.Aliases)
+    assert.same({}, made.inventory({ bare }):holders_of(""))
+    assert.equal("E1  (disabled, )", tostring(bare))
   end)
 
   it("counts the dedicated-IP certificates, disabled holders included", function()

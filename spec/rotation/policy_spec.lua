@@ -65,8 +65,7 @@ describe("policy", function()
   end)
 
   it("a default-certificate holder that shows vip is not charged", function()
-    assert.is_false(policy.charged(made.holder("E1", {
-      ViewerCertificate = { CloudFrontDefaultCertificate = true, SSLSupportMethod = "vip" } })))
+    assert.is_false(policy.charged(made.holder("E1", { default_certificate = true, ssl = "vip" })))
     assert.is_true(policy.charged(made.holder("E1", { ssl = "vip" })))
   end)
 

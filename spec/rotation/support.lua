@@ -6,23 +6,17 @@ local M = {}
 M.OLD = "arn:aws:acm:us-east-1:111122223333:certificate/11111111-2222-3333-4444-555555555555"
 M.NEW = "arn:aws:acm:us-east-1:111122223333:certificate/66666666-7777-8888-9999-000000000000"
 
---- One holder, as the listing gives it; `fields` override.
+--- One holder, as the listing gives it; `fields` override, `ssl` is the SSLSupportMethod.
 function M.holder(id, fields)
-  fields = fields or {}
-  local function given(name, default)
-    if fields[name] ~= nil then return fields[name] end
-    return default
-  end
-  return inventory.holder({
-    Id = id, ARN = "arn:aws:cloudfront::111122223333:distribution/" .. id, Status = given("Status", "Deployed"),
-    DomainName = id:lower() .. ".cloudfront.net", Enabled = given("Enabled", true), Staging = given("Staging", false),
-    Aliases = { Quantity = 1, Items = given("Aliases", { id:lower() .. ".example.com" }) },
-    HttpVersion = given("HttpVersion", "http2"), ConnectionMode = given("ConnectionMode", "direct"),
-    ViewerCertificate = given("ViewerCertificate", {
-      ACMCertificateArn = given("reference", M.OLD), SSLSupportMethod = given("ssl", "sni-only"),
-      MinimumProtocolVersion = "TLSv1.2_2021",
-    }),
-  })
+  local record = {
+    Id = id, ARN = "arn:aws:cloudfront::111122223333:distribution/" .. id, Status = "Deployed",
+    DomainName = id:lower() .. ".cloudfront.net", Enabled = true, Staging = false,
+    Aliases = { id:lower() .. ".example.com" }, HttpVersion = "HTTP2", ConnectionMode = "direct",
+    reference = M.OLD, store = "acm", SSLSupportMethod = "sni-only", MinimumProtocolVersion = "TLSv1.2_2021",
+  }
+  for key, value in pairs(fields or {}) do record[key == "ssl" and "SSLSupportMethod" or key] = value end
+  if record.default_certificate then record.reference, record.store = nil, nil end
+  return inventory.holder(record)
 end
 
 --- Something with the methods of an inventory, from a list of holders.

@@ -23,12 +23,24 @@ local M = {}
 ---@field HttpVersion string
 ---@field ConnectionMode string        "direct" or "tenant-only"
 ---@field Comment string
-local Holder = {}
-Holder.__index = Holder
-Holder.__name = "certrotate.Holder"
+local Holder = { __name = "certrotate.Holder" }
+
+-- What AWS leaves out. Kept here once instead of in ten thousand records.
+local defaults = {
+  ARN = "", DomainName = "", Status = "", Aliases = {}, reference = "", default_certificate = false,
+  SSLSupportMethod = "", MinimumProtocolVersion = "", Enabled = false, Staging = false, HttpVersion = "",
+  ConnectionMode = "", Comment = "",
+}
+
+local methods = {}
+Holder.__index = function(_, key)
+  local method = methods[key]
+  if method ~= nil then return method end
+  return defaults[key]
+end
 
 --- Whether it uses dedicated IP addresses. A default-certificate distribution that shows `vip` does not.
-function Holder:dedicated_ip()
+function methods:dedicated_ip()
   return self.SSLSupportMethod == "vip" and not self.default_certificate
 end
 
@@ -76,36 +88,13 @@ local function text(value)
   return type(value) == "string" and value or ""
 end
 
---- One record of the listing, flat and small: ten thousand of them have to fit beside everything else.
----@param summary table  DistributionSummary as the C module reads it
+--- A record of the listing as the C module makes it, with its methods. The table itself becomes the holder.
+---@param record table
 ---@return certrotate.Holder
-function M.holder(summary)
-  local viewer = summary.ViewerCertificate or {}
-  local aliases = summary.Aliases and summary.Aliases.Items or {}
-  local acm, iam = text(viewer.ACMCertificateArn), text(viewer.IAMCertificateId)
-  -- Old answers carry only the deprecated pair.
-  if acm == "" and iam == "" and text(viewer.Certificate) ~= "" then
-    if viewer.CertificateSource == "acm" then acm = viewer.Certificate end
-    if viewer.CertificateSource == "iam" then iam = viewer.Certificate end
-  end
-  local reference = acm ~= "" and acm or iam
-  return setmetatable({
-    Id = summary.Id,
-    ARN = text(summary.ARN),
-    DomainName = text(summary.DomainName),
-    Status = text(summary.Status),
-    Aliases = aliases,
-    reference = reference,
-    store = acm ~= "" and "acm" or iam ~= "" and "iam" or nil,
-    default_certificate = reference == "",
-    SSLSupportMethod = text(viewer.SSLSupportMethod),
-    MinimumProtocolVersion = text(viewer.MinimumProtocolVersion),
-    Enabled = summary.Enabled == true,
-    Staging = summary.Staging == true,
-    HttpVersion = text(summary.HttpVersion):lower(),
-    ConnectionMode = text(summary.ConnectionMode),
-    Comment = text(summary.Comment),
-  }, Holder)
+function M.holder(record)
+  local version = record.HttpVersion
+  if version then record.HttpVersion = version:lower() end
+  return setmetatable(record, Holder)
 end
 
 --- Reads every page of ListDistributions, each holder once (pages may shift while they are read).
@@ -127,10 +116,10 @@ function M.list_holders(aws)
       return nil, errors.new({ kind = "parse", code = "IncompletePage", operation = "cloudfront:ListDistributions",
         message = "a page of the listing is not complete: it cannot be trusted; try again" })
     end
-    for _, summary in ipairs(page.Items or {}) do
-      if not seen[summary.Id] then
-        seen[summary.Id] = true
-        holders[#holders + 1] = M.holder(summary)
+    for _, record in ipairs(page.Items or {}) do
+      if not seen[record.Id] then
+        seen[record.Id] = true
+        holders[#holders + 1] = M.holder(record)
       end
     end
     local next_marker = text(page.NextMarker)
