@@ -183,6 +183,10 @@ static size_t loopback_read(struct loopback_peer *peer, char *out, size_t size)
     }
     len += (size_t)got;
     out[len] = '\0';
+    if(out[0] < 'A' || out[0] > 'Z') {
+      loopback_text(peer, "HTTP/1.1 400 Bad Request\r\n\r\n"); /* a TLS greeting, say */
+      return 0;
+    }
     char *end = strstr(out, "\r\n\r\n");
     if(end && !want) {
       char *length = strcasestr(out, "\r\ncontent-length:");

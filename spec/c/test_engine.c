@@ -12,6 +12,9 @@
 #include <openssl/x509v3.h>
 #include <sys/wait.h>
 
+/* A label longer than DNS has: the lookup fails at once, with or without a network. */
+#define NO_HOST "no-such-host-and-much-too-long-a-label-for-any-name-server-on-this-earth.invalid"
+
 static struct loopback server;
 
 static struct cr_engine *new_engine(struct cr_engine_options *options)
@@ -193,7 +196,7 @@ static void test_failures(void)
   snprintf(says, sizeof says, "cannot connect to 127.0.0.1:%d: Connection refused; check --endpoint-url", port);
   submit(engine, new_http(url, NULL));
   check_failure(finish_one(engine, &id), CR_KIND_TRANSPORT, "CURLE_COULDNT_CONNECT", says, true);
-  submit(engine, new_http("http://no-such-host.invalid/", NULL));
+  submit(engine, new_http("http://" NO_HOST "/", NULL));
   check_failure(finish_one(engine, &id), CR_KIND_TRANSPORT, "CURLE_COULDNT_RESOLVE_HOST", "no address is known for", true);
   cr_engine_free(engine);
 
@@ -304,7 +307,7 @@ static void test_free_in_flight(void)
     snprintf(url, sizeof url, "http://127.0.0.1:%d%s", server.port, i % 2 ? "/slow/5000" : "/size/9");
     submit(engine, new_http(url, NULL));
   }
-  submit(engine, new_http("http://no-such-host.invalid/", NULL));
+  submit(engine, new_http("http://" NO_HOST "/", NULL));
   cr_engine_step(engine);
   cr_engine_wait(engine, 0.05, -1);
   cr_engine_free(engine);
@@ -743,27 +746,27 @@ static void test_proxy(void)
 {
   char proxy[64];
   snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", server.port);
-  struct cr_engine_options options = { .allow_http = true, .proxy = proxy, .no_proxy = "direct.invalid" };
+  struct cr_engine_options options = { .allow_http = true, .proxy = proxy, .no_proxy = "direct." NO_HOST };
   struct cr_engine *engine = new_engine(&options);
-  struct raw *raw = run_raw(engine, new_raw("http://some-host.invalid/echo"));
-  CHECK(raw->answer.status == 404); /* asked for "http://some-host.invalid/echo" */
+  struct raw *raw = run_raw(engine, new_raw("http://" NO_HOST "/echo"));
+  CHECK(raw->answer.status == 404); /* asked for the whole URL */
   cr_machine_free(&raw->machine);
-  raw = run_raw(engine, new_raw("http://direct.invalid/echo"));
+  raw = run_raw(engine, new_raw("http://direct." NO_HOST "/echo"));
   CHECK(raw->answer.sent == CR_SENT_NOTHING);
   cr_machine_free(&raw->machine);
-  raw = new_raw("http://some-host.invalid/echo");
+  raw = new_raw("http://" NO_HOST "/echo");
   raw->request.no_proxy = true;
   raw = run_raw(engine, raw);
   CHECK(raw->answer.sent == CR_SENT_NOTHING);
   cr_machine_free(&raw->machine);
-  raw = run_raw(engine, new_raw("http://some-host.invalid/echo")); /* the handle is as it was */
+  raw = run_raw(engine, new_raw("http://" NO_HOST "/echo")); /* the handle is as it was */
   CHECK(raw->answer.status == 404);
   cr_machine_free(&raw->machine);
   cr_engine_free(engine);
   /* The environment is the session's to read. */
   setenv("http_proxy", proxy, 1);
   engine = new_engine(NULL);
-  raw = run_raw(engine, new_raw("http://some-host.invalid/echo"));
+  raw = run_raw(engine, new_raw("http://" NO_HOST "/echo"));
   CHECK(raw->answer.sent == CR_SENT_NOTHING);
   cr_machine_free(&raw->machine);
   cr_engine_free(engine);
