@@ -32,16 +32,13 @@ function M.new(options)
     return options.color and ("\27[%sm%s\27[0m"):format(code, text) or text
   end
 
+  -- The numbers come before the name: names may be long, and a narrow terminal cuts the end.
   local function redraw()
     if not wave then return end
-    local line
-    if wave.changed < wave.total then
-      line = ("wave %d/%d %s %s %d/%d changed"):format(wave.index, wave.count, wave.name, bar(wave.changed, wave.total),
-        wave.changed, wave.total)
-    else
-      line = ("wave %d/%d %s %s %d/%d Deployed"):format(wave.index, wave.count, wave.name,
-        bar(wave.deployed, wave.total), wave.deployed, wave.total)
-    end
+    local done, total, what = wave.changed, wave.total, "changed"
+    if wave.settling then done, total, what = wave.deployed, wave.settling, "Deployed" end
+    local line = ("wave %d/%d %s %d/%d %s  %s"):format(wave.index, wave.count, bar(done, total), done, total, what,
+      table_report.clean(wave.name))
     write("\r\27[K" .. table_report.cut(line, width - 1))
     shown = true
   end
@@ -62,7 +59,8 @@ function M.new(options)
         event.store == "acm" and "ACM" or "IAM", event.reference))
     end,
     wave = function(event)
-      wave = { index = event.wave, count = event.waves, name = event.name, total = event.holders, changed = 0, deployed = 0 }
+      wave = { index = event.wave, count = event.waves, name = event.name, total = event.holders,
+               changed = event.done or 0, deployed = 0 }
       if not live then
         say(event.at, ("wave %d of %d, %s: %s"):format(event.wave, event.waves, event.name, fmt.plural(event.holders, "holder")))
       end
@@ -76,7 +74,7 @@ function M.new(options)
     end,
     settling = function(event)
       local before = wave.deployed
-      wave.changed, wave.deployed = math.max(wave.changed, event.total), event.deployed
+      wave.settling, wave.deployed = event.total, event.deployed
       if not live and event.deployed ~= before and event.deployed < event.total then
         say(event.at, ("%d of %d Deployed"):format(event.deployed, event.total))
       end
@@ -96,14 +94,20 @@ function M.new(options)
       if event.seconds > 0 then say(event.at, ("watching for %s"):format(fmt.duration(event.seconds))) end
     end,
     conflict = function(event)
-      say(event.at, paint("33", ("left alone: %s: %s"):format(event.id, event.error and event.error.message
-        or "its certificate was changed by somebody else meanwhile")))
+      say(event.at, paint("33", ("left alone: %s: %s"):format(event.id, event.message)))
     end,
     failure = function(event)
       say(event.at, paint("31", ("failed: %s: %s"):format(event.id, tostring(event.error))))
     end,
     interrupted = function(event)
+      wave = nil
       say(event.at, "interrupted; what was begun has been finished")
+    end,
+    -- What stopped it is told by whoever asked for the run; only the live line is taken away.
+    stopped = function()
+      wave = nil
+      if shown then write("\r\27[K") end
+      shown = false
     end,
   }
 

@@ -73,4 +73,13 @@ function M.hourly(time, options)
   return ((options or {}).price or M.PRICE) * 3600 / (next_first - first)
 end
 
+--- The overlap of the guide's "one at a time": each charged holder waits for the one before to be Deployed.
+---@param charged integer   dedicated-IP holders that are charged for
+---@param call number       seconds to change one
+---@param deploy number     seconds until it is Deployed
+---@return number seconds
+function M.one_at_a_time(charged, call, deploy)
+  return charged > 0 and (charged - 1) * (call + deploy) + deploy or 0
+end
+
 return M

@@ -97,12 +97,37 @@ function M.holder(record)
   return setmetatable(record, Holder)
 end
 
+--- Which certificate one distribution names now, asked of itself: a listing may lag.
+---@param aws certrotate.Session
+---@param id string
+---@return string? reference   "" for the default certificate
+---@return certrotate.Error?
+function M.reference(aws, id)
+  local got, err = aws.cloudfront:get_distribution_config({ Id = id })
+  if not got then return nil, err end
+  local viewer = (got.DistributionConfig or {}).ViewerCertificate or {}
+  local acm, iam = text(viewer.ACMCertificateArn), text(viewer.IAMCertificateId)
+  -- Old answers carry only the deprecated pair.
+  if acm == "" and iam == "" and viewer.CertificateSource ~= "cloudfront" then return text(viewer.Certificate) end
+  return acm ~= "" and acm or iam
+end
+
+-- A listing that says there is more and not where, or that leads in a circle, cannot be trusted: unknown, never "all".
+local function next_page(operation, token, seen)
+  if type(token) == "string" and token ~= "" and not seen[token] then
+    seen[token] = true
+    return token
+  end
+  return nil, errors.new({ kind = "parse", code = "NoNextMarker", operation = operation,
+    message = "the listing says there is more and does not say where: it cannot be trusted; try again" })
+end
+
 --- Reads every page of ListDistributions, each holder once (pages may shift while they are read).
 ---@param aws certrotate.Session
 ---@return certrotate.Holder[]? holders  ordered by id
 ---@return certrotate.Error|integer err_or_pages
 function M.list_holders(aws)
-  local holders, seen, marker, pages = {}, {}, nil, 0
+  local holders, seen, markers, marker, pages = {}, {}, {}, nil, 0
   repeat
     local answer, err = aws.loop:await({
       account = aws.account, service = "cloudfront", operation = "ListDistributions", view = "holders",
@@ -122,12 +147,11 @@ function M.list_holders(aws)
         holders[#holders + 1] = M.holder(record)
       end
     end
-    local next_marker = text(page.NextMarker)
-    if page.IsTruncated and (next_marker == "" or next_marker == marker) then
-      return nil, errors.new({ kind = "parse", code = "NoNextMarker", operation = "cloudfront:ListDistributions",
-        message = "the listing says there is more and does not say where: it cannot be trusted; try again" })
+    marker = nil
+    if page.IsTruncated then
+      marker, err = next_page("cloudfront:ListDistributions", page.NextMarker, markers)
+      if not marker then return nil, err end
     end
-    marker = page.IsTruncated and next_marker or nil
   until not marker
   table.sort(holders, function(a, b) return a.Id < b.Id end)
   return holders, pages
@@ -137,7 +161,7 @@ end
 ---@return certrotate.StoredCertificate[]?
 ---@return certrotate.Error|integer
 function M.list_acm(aws)
-  local list, token, pages = {}, nil, 0
+  local list, tokens, token, pages = {}, {}, nil, 0
   repeat
     local page, err = aws.acm:list_certificates({ NextToken = token })
     if not page then return nil, err end
@@ -155,8 +179,11 @@ function M.list_acm(aws)
         type = summary.Type,
       }, Certificate)
     end
-    token = page.NextToken
-    if token == "" then token = nil end
+    token = nil
+    if text(page.NextToken) ~= "" then
+      token, err = next_page("acm:ListCertificates", page.NextToken, tokens)
+      if not token then return nil, err end
+    end
   until not token
   return list, pages
 end
@@ -165,7 +192,7 @@ end
 ---@return certrotate.StoredCertificate[]?
 ---@return certrotate.Error|integer
 function M.list_iam(aws)
-  local list, marker, pages = {}, nil, 0
+  local list, markers, marker, pages = {}, {}, nil, 0
   repeat
     local page, err = aws.iam:list_server_certificates({ Marker = marker })
     if not page then return nil, err end
@@ -181,7 +208,11 @@ function M.list_iam(aws)
         path = metadata.Path,
       }, Certificate)
     end
-    marker = page.IsTruncated and page.Marker or nil
+    marker = nil
+    if page.IsTruncated then
+      marker, err = next_page("iam:ListServerCertificates", page.Marker, markers)
+      if not marker then return nil, err end
+    end
   until not marker
   return list, pages
 end

@@ -15,6 +15,7 @@ local M = {}
 ---@field step? "import"|"swap"|"settle"|"verify"|"retire"
 ---@field id? string       holder
 ---@field wave? integer
+---@field locks? string    begin: where this rotation's locks are
 ---@field result? table    outcome: what the step returned, reduced to what resuming needs
 ---@field error? table     outcome: kind, code, message
 
@@ -32,6 +33,22 @@ local function malformed(path, line, problem)
     message = ("%s, line %d: %s; this is not a journal certrotate can resume"):format(path, line, problem) })
 end
 
+-- What is wrong with an entry, or nil. Everything read below relies on it.
+local function entry_problem(plan, entry)
+  if type(entry) ~= "table" or type(entry.event) ~= "string" then return "not a journal entry" end
+  if type(entry.at) ~= "number" then return "an entry without a time" end
+  if entry.step == "swap" and type(entry.id) ~= "string" then return "a swap of nothing" end
+  local of_wave = entry.event == "wave" or entry.step == "settle" or entry.step == "verify"
+  if of_wave and not plan.waves[entry.wave] then return "an entry of a wave the plan does not have" end
+  for _, name in ipairs({ "result", "error" }) do
+    if entry[name] ~= nil and type(entry[name]) ~= "table" then return ("'%s' is out of shape"):format(name) end
+  end
+  local result = entry.result
+  if result and entry.step == "import" and type(result.reference) ~= "string" then return "an import of nothing" end
+  if result and result.foreign ~= nil and type(result.foreign) ~= "table" then return "'foreign' is no list" end
+  return nil
+end
+
 --- Takes a journal's text apart. Pure. A last line without its line end, or that is no JSON, is torn: the
 -- process died while writing it, so nothing was done after it. Anything else out of shape is refused.
 ---@param path string   for messages
@@ -46,7 +63,7 @@ function M.parse(path, text)
     number = number + 1
     local entry = stop and json.decode(line)
     local last = not stop or stop == #text
-    if type(entry) ~= "table" or type(entry.event) ~= "string" and number > 1 then
+    if type(entry) ~= "table" then
       if last then return { plan = plan, entries = entries, good = good, torn = true } end
       return malformed(path, number, "not a journal entry")
     end
@@ -56,6 +73,8 @@ function M.parse(path, text)
       plan, problem = require("certrotate.rotation.plan").restore(entry.plan, path)
       if not plan then return nil, problem end
     else
+      local problem = entry_problem(plan, entry)
+      if problem then return malformed(path, number, problem) end
       entries[#entries + 1] = entry
     end
     good = stop
@@ -92,7 +111,17 @@ function M.load(path)
   return setmetatable({ path = path, plan = parsed.plan, entries = parsed.entries, torn = parsed.torn }, Journal)
 end
 
---- Begins a journal; refuses a file that already holds one.
+-- Whether the text is what a kill leaves of our own header, and nothing anybody else wrote.
+local function torn_header(text)
+  local start = '{"at":'
+  if text:find("\n", 1, true) then return false end
+  if #text <= #start then return start:sub(1, #text) == text end
+  local rest = text:match('^{"at":[%d%.eE+-]*(.*)$')
+  local going_on = ',"certrotate":1,'
+  return rest ~= nil and (rest:sub(1, #going_on) == going_on or going_on:sub(1, #rest) == rest)
+end
+
+--- Begins a journal; refuses a file that already holds one, or anything else.
 ---@param path string
 ---@param plan certrotate.Plan
 ---@param now number
@@ -111,6 +140,7 @@ function M.create(path, plan, now)
   if text ~= "" then
     parsed, err = M.parse(path, text)
     -- A header torn by a kill: nothing was done yet.
+    if parsed and not parsed.plan and not torn_header(text) then parsed, err = malformed(path, 1, "no journal header") end
     if not parsed or parsed.plan then
       file:close()
       return nil, parsed and errors.new({ kind = "input", code = "JournalExists",
@@ -181,62 +211,146 @@ end
 ---@field import_begun boolean       an intent to import exists
 ---@field to? string                 reference of the new certificate, once known
 ---@field adopted? boolean
+---@field locks? string              where the locks of this rotation are
 ---@field begun table<string, number>    when the swap of a holder was first announced
 ---@field swapped table<string, table>   outcome by holder: { changed = bool, at = }
+---@field conflicts table<string, string> holders somebody else changed, or deleted, by id: what was seen
 ---@field settled table<integer, number> when a wave was seen Deployed
 ---@field verified table<integer, number>
----@field soaked table<integer, number>
+---@field soaked table<integer, number>  waves that need no second walk
 ---@field failed table<string, table>    last error by holder
 ---@field ended? number              when the last wave was through
 ---@field retired? number
----@field first_charged? number      first announced change of a charged holder
+---@field first_charged? number      first announced change of a charged holder that was changed
 ---@field last_charged? number       when the last charged holder was seen Deployed
+
+M.FOREIGN = "its certificate was changed by somebody else meanwhile"
+
+--- Whether a swap's failure leaves the holder alone for good: somebody else changed it, or deleted it.
+---@param failure { kind: string, code: string }
+---@return boolean
+function M.is_conflict(failure)
+  return failure.kind == "conflict" or failure.code == "NoSuchDistribution"
+end
+
+--- When the overlap began: the first announced change of a charged holder that was really changed.
+---@param plan certrotate.Plan
+---@param state certrotate.JournalState
+---@return number?
+function M.first_charged(plan, state)
+  local first
+  for _, wave in ipairs(plan.waves) do
+    for _, holder in ipairs(wave.holders) do
+      local done, begun = state.swapped[holder.Id], state.begun[holder.Id]
+      if holder.charged and begun and done and done.changed then first = math.min(first or begun, begun) end
+    end
+  end
+  return first
+end
+
+--- A wave was seen Deployed: who of it names another certificate, and who does again.
+---@param state certrotate.JournalState
+---@param ids string[]       the wave's holders that were changed
+---@param foreign string[]
+function M.note_foreign(state, ids, foreign)
+  for _, id in ipairs(ids) do
+    if state.swapped[id] then state.conflicts[id] = nil end
+  end
+  for _, id in ipairs(foreign) do state.conflicts[id] = M.FOREIGN end
+end
+
+local handlers = {}
+
+function handlers.begin(state, entry)
+  state.started = state.started or entry.at
+  state.locks = state.locks or entry.locks
+end
+
+function handlers.intent(state, entry)
+  if entry.step == "import" then state.import_begun = true end
+  if entry.step == "swap" then state.begun[entry.id] = state.begun[entry.id] or entry.at end
+end
+
+function handlers.wave(state, entry) state.soaked[entry.wave] = entry.at end
+
+-- Finishing what was finished already does not begin the time the old certificate is kept for again.
+handlers["end"] = function(state, entry) state.ended = state.ended or entry.at end
+
+local outcomes = {}
+
+function handlers.outcome(state, entry, index)
+  local handler = outcomes[entry.step]
+  if handler then handler(state, entry, index) end
+end
+
+function outcomes.swap(state, entry, index)
+  local id, result = entry.id, entry.result
+  if not result then
+    local failure = entry.error or {}
+    state.failed[id] = failure
+    state.conflicts[id] = M.is_conflict(failure) and tostring(failure.message) or nil
+    return
+  end
+  local before = state.swapped[id]
+  local changed = result.changed or before ~= nil and before.changed
+  state.swapped[id] = { changed = changed, at = entry.at }
+  state.failed[id], state.conflicts[id] = nil, nil
+  -- What was settled before this change is not settled any more.
+  local wave = index[id]
+  if wave then state.settled[wave], state.verified[wave], state.soaked[wave] = nil, nil, nil end
+  if result.changed then state.ended = nil end
+end
+
+function outcomes.import(state, entry)
+  if entry.result then state.to, state.adopted = entry.result.reference, entry.result.adopted end
+end
+
+function outcomes.settle(state, entry, index)
+  if not entry.result then return end
+  state.settled[entry.wave] = entry.at
+  local ids = {}
+  for id in pairs(state.swapped) do
+    if index[id] == entry.wave then
+      ids[#ids + 1] = id
+      if index.charged[id] then state.last_charged = entry.at end
+    end
+  end
+  M.note_foreign(state, ids, entry.result.foreign or {})
+end
+
+function outcomes.verify(state, entry)
+  if entry.result then state.verified[entry.wave] = entry.at end
+end
+
+function outcomes.retire(state, entry)
+  if entry.result then state.retired = entry.at end
+end
 
 --- What the entries add up to. Pure.
 ---@return certrotate.JournalState
 function Journal:state()
-  local state = { import_begun = false, begun = {}, swapped = {}, settled = {}, verified = {}, soaked = {}, failed = {} }
-  local charged = {}
-  for _, wave in ipairs(self.plan.waves) do
-    for _, holder in ipairs(wave.holders) do charged[holder.Id] = holder.charged end
-  end
-  for _, entry in ipairs(self.entries) do
-    local step, result = entry.step, entry.result
-    if entry.event == "begin" then
-      state.started = state.started or entry.at
-    elseif entry.event == "intent" then
-      if step == "import" then state.import_begun = true end
-      if step == "swap" then
-        state.begun[entry.id] = state.begun[entry.id] or entry.at
-        if charged[entry.id] then state.first_charged = state.first_charged or entry.at end
-      end
-    elseif entry.event == "outcome" then
-      if step == "swap" then
-        if result then
-          local before = state.swapped[entry.id]
-          state.swapped[entry.id] = { changed = result.changed or before ~= nil and before.changed, at = entry.at }
-          state.failed[entry.id] = nil
-        else
-          state.failed[entry.id] = entry.error
-        end
-      elseif result and step == "import" then
-        state.to, state.adopted = result.reference, result.adopted
-      elseif result and step == "settle" then
-        state.settled[entry.wave] = entry.at
-        for _, holder in ipairs(self.plan.waves[entry.wave].holders) do
-          if holder.charged and state.swapped[holder.Id] then state.last_charged = entry.at end
-        end
-      elseif result and step == "verify" then
-        state.verified[entry.wave] = entry.at
-      elseif result and step == "retire" then
-        state.retired = entry.at
-      end
-    elseif entry.event == "wave" then
-      state.soaked[entry.wave] = entry.at
-    elseif entry.event == "end" then
-      state.ended = entry.at
+  local state = { import_begun = false, begun = {}, swapped = {}, conflicts = {}, settled = {}, verified = {}, soaked = {},
+                  failed = {} }
+  -- Wave by holder, and who is charged. Ids begin with a capital, so the key is no id.
+  local index = { charged = {} }
+  for number, wave in ipairs(self.plan.waves) do
+    for _, holder in ipairs(wave.holders) do
+      index[holder.Id], index.charged[holder.Id] = number, holder.charged
     end
   end
+  for _, entry in ipairs(self.entries) do
+    local handler = handlers[entry.event]
+    if handler then handler(state, entry, index) end
+  end
+  -- A wave that left somebody out is walked again: AWS says whether the reason still holds.
+  for number, wave in ipairs(self.plan.waves) do
+    for _, holder in ipairs(wave.holders) do
+      if not state.swapped[holder.Id] or state.conflicts[holder.Id] then
+        state.settled[number], state.soaked[number] = nil, nil
+      end
+    end
+  end
+  state.first_charged = M.first_charged(self.plan, state)
   return state
 end
 

@@ -1,5 +1,8 @@
 --- Two runs on the same certificate exclude each other (rule 10): a lock file a certificate, held by the
 -- kernel for as long as the process lives, so a killed run leaves nothing to clean up.
+--
+-- A run holds three: the certificate it replaces, the identity it puts in place (two runs must not import it
+-- twice), and, once known, the new certificate's reference (nobody may replace or retire it meanwhile).
 local core = require("certrotate.core")
 local errors = require("certrotate.errors")
 
@@ -42,13 +45,65 @@ function M.acquire(endpoint, reference, directory)
   if not file then
     if err.code == "Locked" then
       local held = errors.new({ kind = "policy", code = "Locked",
-        message = ("another run is rotating %s: %s"):format(reference, err.message) })
+        message = ("another run is at work on %s: %s"):format(reference, err.message) })
       held.cause = err
       return nil, held
     end
     return nil, err
   end
   return file
+end
+
+---@class certrotate.Locks
+---@field directory string   absolute
+local Locks = {}
+Locks.__index = Locks
+Locks.__name = "certrotate.Locks"
+
+--- Takes one more; one that is held here already is fine.
+---@param reference string
+---@return boolean? ok
+---@return certrotate.Error?
+function Locks:take(reference)
+  if self._files[reference] then return true end
+  local file, err = M.acquire(self._endpoint, reference, self.directory)
+  if not file then return nil, err end
+  self._files[reference] = file
+  return true
+end
+
+function Locks:close()
+  for _, file in pairs(self._files) do file:close() end
+  self._files = {}
+end
+
+--- Takes locks on several certificates; all or none.
+---@param endpoint string
+---@param references string[]
+---@param directory? string   default: M.directory()
+---@return certrotate.Locks?
+---@return certrotate.Error?
+function M.open(endpoint, references, directory)
+  local err
+  if not directory then
+    directory, err = M.directory()
+    if not directory then return nil, err end
+  end
+  local ok
+  ok, err = core.make_directory(directory)
+  if not ok then return nil, err end
+  -- The journal names it, and a resume may run in another folder.
+  directory, err = core.realpath(directory)
+  if not directory then return nil, err end
+  local locks = setmetatable({ directory = directory, _endpoint = endpoint, _files = {} }, Locks)
+  for _, reference in ipairs(references) do
+    ok, err = locks:take(reference)
+    if not ok then
+      locks:close()
+      return nil, err
+    end
+  end
+  return locks
 end
 
 return M

@@ -83,7 +83,7 @@ function M.predict(waves, context)
   local deploy, call = context.deploy_seconds, context.call_seconds
   local at, first_charged, last_charged = 0, nil, nil
   local holders, charged = 0, 0
-  for _, wave in ipairs(waves) do
+  for index, wave in ipairs(waves) do
     local position = 0
     local changing = math.ceil(#wave.holders / wave.parallel) * call
     for _, holder in ipairs(wave.holders) do
@@ -96,13 +96,13 @@ function M.predict(waves, context)
         last_charged = math.max(last_charged or 0, done + deploy)
       end
     end
-    at = at + changing + deploy + wave.soak
+    at = at + changing + deploy + (index < #waves and wave.soak or 0)
   end
   local function charge(seconds)
     return seconds > 0 and cost.charge(context.now, context.now + seconds, context.cost) or 0
   end
   local overlap = first_charged and last_charged - first_charged or 0
-  local single = charged > 0 and (charged - 1) * (call + deploy) + deploy or 0
+  local single = cost.one_at_a_time(charged, call, deploy)
   local least = charged > 0 and deploy or 0
   return {
     seconds = at, overlap_seconds = overlap, charge = charge(overlap), minimum_charge = charge(least),
@@ -132,7 +132,7 @@ function M.compute(facts)
   }
   local waves, problem = policy_module.waves(facts.policy, facts.holders, context)
   if not waves then
-    return nil, errors.new({ kind = "policy", code = "BadPolicy", message = problem })
+    return nil, errors.new({ kind = "input", code = "BadPolicy", message = problem })
   end
   local plain = {}
   for i, wave in ipairs(waves) do
@@ -174,6 +174,17 @@ end
 ---@field verify? boolean          look at the served certificate after each wave (default true)
 ---@field poll? number             seconds between looks at a deployment
 
+-- Resuming may happen in another folder.
+local function absolute(files)
+  local found = {}
+  for name, path in pairs(files or {}) do
+    local full, err = core.realpath(path)
+    if not full then return nil, err end
+    found[name] = full
+  end
+  return found
+end
+
 --- Checks, then plans. Changes nothing.
 ---@param aws certrotate.Session
 ---@param options certrotate.PlanOptions
@@ -190,9 +201,11 @@ function M.make(aws, options)
   if result.nothing_to_do then
     return nil, errors.new({ kind = "policy", code = "NothingToDo", message = result.nothing_to_do })
   end
+  local files, why = absolute(options.files)
+  if not files then return nil, why end
   local plan, problem = M.compute({
     from = options.replace, store = result.store, holders = result.holders, left_out = result.left_out,
-    findings = result.findings, identity = result.identity, files = options.files, policy = policy,
+    findings = result.findings, identity = result.identity, files = files, policy = policy,
     now = aws.loop:now() + aws:clock_offset(), endpoint = aws:endpoint("cloudfront"),
     deploy_seconds = options.deploy_seconds, cost = options.cost,
     settings = { name = options.name, path = options.path, verify = options.verify ~= false, poll = options.poll },
@@ -244,11 +257,14 @@ end
 local function check_shape(data)
   local kinds = { version = "number", from = "string", store = "string", method = "string", identity = "table",
                   waves = "table", hash = "string", policy = "table", prediction = "table", settings = "table",
-                  files = "table" }
+                  files = "table", left_out = "table", findings = "table", endpoint = "string" }
   for key, kind in pairs(kinds) do
     if type(data[key]) ~= kind then return ("field '%s' is missing or no %s"):format(key, kind) end
   end
   if type(data.identity.fingerprint) ~= "string" then return "field 'identity.fingerprint' is missing" end
+  if type(data.prediction.deploy_seconds) ~= "number" or type(data.prediction.call_seconds) ~= "number" then
+    return "the prediction is not complete"
+  end
   for i, wave in ipairs(data.waves) do
     if type(wave) ~= "table" or type(wave.holders) ~= "table" or type(wave.parallel) ~= "number"
       or type(wave.soak) ~= "number" then
@@ -292,32 +308,48 @@ function M.load(path)
   return M.restore(data, path)
 end
 
+-- Aliases as one text; their order says nothing.
+local function alias_text(aliases)
+  local list = {}
+  for i, alias in ipairs(aliases) do list[i] = alias end
+  table.sort(list)
+  return #list > 0 and table.concat(list, ", ") or "(none)"
+end
+
+-- What differs in one holder that is still there, as texts behind its id.
+local function holder_differences(planned, now)
+  local list = {}
+  if now.SSLSupportMethod ~= planned.SSLSupportMethod then
+    list[#list + 1] = ("changed from %s to %s"):format(planned.SSLSupportMethod, now.SSLSupportMethod)
+  end
+  if now.Enabled ~= planned.Enabled then list[#list + 1] = now.Enabled and "is now enabled" or "is now disabled" end
+  if now.Staging ~= planned.Staging then
+    list[#list + 1] = now.Staging and "is a staging distribution now" or "is no staging distribution any more"
+  end
+  if alias_text(now.Aliases) ~= alias_text(planned.Aliases) then
+    list[#list + 1] = "now has the aliases " .. alias_text(now.Aliases)
+  end
+  return list
+end
+
 --- What differs between the plan and what is there now: rule 9. Empty: the plan still fits.
 ---@param inventory certrotate.Inventory
 ---@param to? string    reference of the new certificate, when it is already there
 ---@return string[] changes
 function Plan:differences(inventory, to)
-  local changes, planned = {}, {}
+  local changes, planned, there = {}, {}, {}
+  for _, holder in ipairs(inventory.holders) do there[holder.Id] = holder end
   for _, left in ipairs(self.left_out) do planned[left.Id] = true end
   for _, holder in ipairs(self:holders()) do
     planned[holder.Id] = true
-    local now = inventory:holder(holder.Id)
+    local now = there[holder.Id]
     if not now then
       changes[#changes + 1] = ("%s does not exist any more"):format(holder.Id)
     elseif now.reference ~= self.from and now.reference ~= to then
       changes[#changes + 1] = ("%s now uses %s"):format(holder.Id,
         now.reference == "" and "the default certificate" or now.reference)
     else
-      if now.SSLSupportMethod ~= holder.SSLSupportMethod then
-        changes[#changes + 1] = ("%s changed from %s to %s"):format(holder.Id, holder.SSLSupportMethod, now.SSLSupportMethod)
-      end
-      if now.Enabled ~= holder.Enabled then
-        changes[#changes + 1] = ("%s is now %s"):format(holder.Id, now.Enabled and "enabled" or "disabled")
-      end
-      if table.concat(now.Aliases, " ") ~= table.concat(holder.Aliases, " ") then
-        changes[#changes + 1] = ("%s now has the aliases %s"):format(holder.Id,
-          #now.Aliases > 0 and table.concat(now.Aliases, ", ") or "(none)")
-      end
+      for _, text in ipairs(holder_differences(holder, now)) do changes[#changes + 1] = holder.Id .. " " .. text end
     end
   end
   for _, holder in ipairs(inventory:holders_of(self.from)) do

@@ -111,6 +111,7 @@ function M.cheapest(options)
   local canary = option(options, "canary", 0, 0)
   local soak = option(options, "soak", 0, 0)
   local parallel = option(options, "parallel", 8, 1)
+  if soak > 0 and canary == 0 then error("policy option 'soak': the soak follows the canaries; give 'canary' too", 2) end
   return make("cheapest", options, function(holders, context)
     local free, charged = {}, {}
     for _, holder in ipairs(holders) do
@@ -191,7 +192,7 @@ function M.waves(policy, holders, context)
   local known, seen, result = {}, {}, {}
   for _, holder in ipairs(holders) do known[holder.Id] = holder end
   for index, wave in ipairs(waves) do
-    local name = type(wave) == "table" and wave.name or "wave " .. index
+    local name = type(wave) == "table" and wave.name ~= nil and tostring(wave.name) or "wave " .. index
     if type(wave) ~= "table" or type(wave.holders) ~= "table" then
       return nil, ("the policy's %s has no list `holders`"):format(name)
     end
@@ -199,20 +200,21 @@ function M.waves(policy, holders, context)
     for _, holder in ipairs(wave.holders) do
       local id = type(holder) == "table" and holder.Id or holder
       if not known[id] then return nil, ("the policy names %s, which is not to be changed"):format(tostring(id)) end
-      if seen[id] then return nil, ("the policy names %s twice"):format(id) end
+      if seen[id] then return nil, ("the policy names %s twice"):format(tostring(id)) end
       seen[id] = true
       list[#list + 1] = known[id]
     end
     local parallel, soak = wave.parallel or 1, wave.soak or 0
-    if type(parallel) ~= "number" or parallel < 1 or parallel % 1 ~= 0 then
+    if type(parallel) ~= "number" or parallel < 1 or parallel % 1 ~= 0
+      or parallel == math.huge then
       return nil, ("the policy's %s: `parallel` must be a whole number of at least 1"):format(name)
     end
-    if type(soak) ~= "number" or soak < 0 or soak ~= soak then
+    if type(soak) ~= "number" or soak < 0 or soak ~= soak or soak == math.huge then
       return nil, ("the policy's %s: `soak` must be seconds"):format(name)
     end
     if #list > 0 then
       result[#result + 1] = {
-        name = tostring(name), holders = list, parallel = parallel, soak = soak,
+        name = name, holders = list, parallel = parallel, soak = soak,
         settle = wave.settle == "listing" and "listing" or "holder", reason = tostring(wave.reason or ""),
       }
     end

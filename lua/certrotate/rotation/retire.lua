@@ -1,7 +1,10 @@
 --- Deletes the old certificate, by rule 2 and nothing less: the step in C looks at every fact afresh.
 local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
+local inventory_module = require("certrotate.rotation.inventory")
 local journal_module = require("certrotate.rotation.journal")
+local lock_module = require("certrotate.rotation.lock")
+local preflight = require("certrotate.rotation.preflight")
 
 local M = {}
 
@@ -10,10 +13,10 @@ M.KEEP = 24 * 3600
 
 ---@class certrotate.RetireOptions
 ---@field journal string
----@field keep? number        seconds to keep it after the rotation ended (default 24 h)
----@field dry_run? boolean    look at every fact, delete nothing
----@field patience? number    seconds to wait for a store that still says "in use"
----@field on_event? fun(event: table)
+---@field keep? number             seconds to keep it after the rotation ended (default 24 h)
+---@field dry_run? boolean         look at every fact, delete nothing, write nothing
+---@field patience? number         seconds to wait for a store that still says "in use"
+---@field state_directory? string  of the locks (default: where the rotation had them)
 
 ---@class certrotate.RetireResult
 ---@field deleted boolean
@@ -21,54 +24,89 @@ M.KEEP = 24 * 3600
 ---@field facts { fact: string, holds: boolean, evidence: string }[]
 ---@field reference string
 
+local function refuse(code, message)
+  return nil, errors.new({ kind = "policy", code = code, message = message })
+end
+
+-- The step, with what the journal knows.
+local function look(aws, journal, state, keep_until, options)
+  local changed = {}
+  for id in pairs(state.swapped) do changed[#changed + 1] = id end
+  table.sort(changed)
+  local result, err = aws.loop:await({ account = aws.account, step = "retire", params = {
+    reference = journal.plan.from, changed = changed, keep_until = math.floor(keep_until),
+    dry_run = options.dry_run or false, patience = options.patience,
+  } })
+  if result then result.reference = journal.plan.from end
+  return result, err
+end
+
+local function recorded(aws, journal, state, keep_until, options)
+  local function now() return aws.loop:now() + aws:clock_offset() end
+  local ok, err = journal:append({ at = now(), event = "intent", step = "retire" })
+  if not ok then return nil, err end
+  local result
+  result, err = look(aws, journal, state, keep_until, options)
+  local entry = { at = now(), event = "outcome", step = "retire" }
+  if result then
+    entry.result = { deleted = result.deleted, already_gone = result.already_gone }
+  else
+    entry.error = { kind = err.kind, code = err.code, message = err.message }
+  end
+  local written, why = journal:append(entry)
+  if result and not written then return nil, why end
+  return result, err
+end
+
+-- In another account the certificate is not there, and "already gone" would be believed.
+local function same_account(aws, plan)
+  local ok, err = preflight.endpoint(aws, plan)
+  if not ok then return nil, err end
+  local holders
+  holders, err = inventory_module.list_holders(aws)
+  if not holders then return nil, err end
+  return preflight.account(plan, holders)
+end
+
+local function retire(aws, journal, options)
+  local plan, state = journal.plan, journal:state()
+  if not state.ended then
+    return refuse("NotFinished", ("the rotation of %s is not finished; `certrotate resume %s` first"):format(
+      options.journal, options.journal))
+  end
+  local ok, err = same_account(aws, plan)
+  if not ok then return nil, err end
+  local keep_until = state.ended + (options.keep or M.KEEP)
+  if options.dry_run then return look(aws, journal, state, keep_until, options) end
+  if aws.loop:now() + aws:clock_offset() < keep_until then
+    return refuse("KeepTime", ("kept for a rollback until %s; retire then, or pass --keep 0"):format(fmt.time(keep_until)))
+  end
+  -- A run that moves holders to this certificate, or away from it, must have come to its end.
+  local locks
+  locks, err = lock_module.open(aws:endpoint("cloudfront"), { plan.from }, options.state_directory or state.locks)
+  if not locks then return nil, err end
+  local result
+  result, err = recorded(aws, journal, state, keep_until, options)
+  locks:close()
+  return result, err
+end
+
 --- Retires the certificate a finished rotation replaced.
 ---@param aws certrotate.Session
 ---@param options certrotate.RetireOptions
 ---@return certrotate.RetireResult?
 ---@return certrotate.Error?
 function M.run(aws, options)
-  local journal, err = journal_module.open(options.journal)
+  if type(options) ~= "table" or type(options.journal) ~= "string" or options.journal == "" then
+    error("retire: `journal` must name the journal of the rotation", 2)
+  end
+  local open = options.dry_run and journal_module.load or journal_module.open
+  local journal, err = open(options.journal)
   if not journal then return nil, err end
-  local state = journal:state()
-  local function finish(result, why)
-    journal:close()
-    return result, why
-  end
-  if not state.ended then
-    return finish(nil, errors.new({ kind = "policy", code = "NotFinished",
-      message = ("the rotation of %s is not finished; `certrotate resume %s` first"):format(options.journal, options.journal) }))
-  end
-  local changed = {}
-  for id in pairs(state.swapped) do changed[#changed + 1] = id end
-  table.sort(changed)
-  local now = aws.loop:now() + aws:clock_offset()
-  local keep_until = state.ended + (options.keep or M.KEEP)
-  if not options.dry_run then
-    if now < keep_until then
-      return finish(nil, errors.new({ kind = "policy", code = "KeepTime",
-        message = ("kept for a rollback until %s; retire then, or pass --keep 0"):format(fmt.time(keep_until)) }))
-    end
-    local ok
-    ok, err = journal:append({ at = now, event = "intent", step = "retire" })
-    if not ok then return finish(nil, err) end
-  end
   local result
-  result, err = aws.loop:await({ account = aws.account, step = "retire", params = {
-    reference = journal.plan.from, changed = changed, keep_until = math.floor(keep_until),
-    dry_run = options.dry_run or false, patience = options.patience,
-  } })
-  if not options.dry_run then
-    local entry = { at = aws.loop:now() + aws:clock_offset(), event = "outcome", step = "retire" }
-    if result then
-      entry.result = { deleted = result.deleted, already_gone = result.already_gone }
-    else
-      entry.error = { kind = err.kind, code = err.code, message = err.message }
-    end
-    local ok, why = journal:append(entry)
-    if result and not ok then return finish(nil, why) end
-  end
-  if result then result.reference = journal.plan.from end
-  return finish(result, err)
+  result, err = retire(aws, journal, options)
+  journal:close()
+  return result, err
 end
 
 return M

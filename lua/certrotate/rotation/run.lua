@@ -2,12 +2,13 @@
 --
 -- Rule 4: an intent is on the disk before every write, an outcome after it. Every step may be run again at any
 -- point; so resuming is the same walk with what the journal already knows left out.
-local core = require("certrotate.core")
 local errors = require("certrotate.errors")
-local cost = require("certrotate.rotation.cost")
+local closing = require("certrotate.rotation.closing")
 local inventory_module = require("certrotate.rotation.inventory")
 local journal_module = require("certrotate.rotation.journal")
+local json = require("certrotate.json")
 local lock_module = require("certrotate.rotation.lock")
+local preflight = require("certrotate.rotation.preflight")
 
 local M = {}
 
@@ -17,13 +18,13 @@ M.VERIFY_WITHIN = 120  -- an edge that was Deployed a moment ago may still need 
 
 ---@class certrotate.RunOptions
 ---@field journal string                    path; must not hold another rotation
----@field on_event? fun(event: table)       told of everything that happens; must not raise
+---@field on_event? fun(event: table)       told of everything that happens; one that raises is told nothing more
 ---@field poll? number                      seconds between looks at a deployment (default 20)
 ---@field settle_timeout? number            seconds a wave may take to be Deployed (default 3600)
 ---@field verify? boolean                   look at the certificate really served (default: the plan's setting)
 ---@field verify_within? number             seconds in which a holder must show the new one (default 120)
 ---@field cost? certrotate.CostOptions
----@field state_directory? string           of the locks
+---@field state_directory? string           of the locks (default: where the rotation began, else lock.directory())
 ---@field identity? certrotate.Identity     resume: instead of loading the plan's files
 ---@field passphrase? string                resume: to load them
 ---@field tags? table<string,string>
@@ -34,8 +35,8 @@ M.VERIFY_WITHIN = 120  -- an edge that was Deployed a moment ago may still need 
 ---@field adopted boolean           it was there already
 ---@field holders integer           in the plan
 ---@field changed integer
----@field conflicts { Id: string, message: string }[]   somebody else changed them: left alone
----@field left_behind string[]      ids that name the old certificate although the plan does not know them
+---@field conflicts { Id: string, message: string }[]   somebody else changed or deleted them: left alone
+---@field left_behind string[]      ids that name the old certificate and are not left out by the plan
 ---@field started number
 ---@field ended number
 ---@field seconds number
@@ -43,9 +44,10 @@ M.VERIFY_WITHIN = 120  -- an edge that was Deployed a moment ago may still need 
 ---@field charge number             USD
 ---@field one_at_a_time { overlap_seconds: number, charge: number }  with the deployment times seen here
 ---@field journal string
+---@field event_problem? string     what `on_event` raised
 
-local function stopped(code, message, cause)
-  local err = errors.new({ kind = code == "Interrupted" and "cancelled" or "policy", code = code, message = message })
+local function stopped(code, message, kind, cause)
+  local err = errors.new({ kind = kind or "policy", code = code, message = message })
   err.cause = cause
   return err
 end
@@ -55,10 +57,13 @@ end
 local Run = {}
 Run.__index = Run
 
+-- A handler that raises must neither end the rotation half-way nor go unnoticed.
 function Run:emit(kind, event)
   event = event or {}
   event.type, event.at = kind, self:now()
-  if self.options.on_event then self.options.on_event(event) end
+  if not self.on_event then return end
+  local ok, problem = pcall(self.on_event, event)
+  if not ok then self.on_event, self.event_problem = nil, tostring(problem) end
 end
 
 -- AWS's time as far as its answers told it.
@@ -88,31 +93,26 @@ function Run:await(step, params, identity)
   return self.aws.loop:await({ account = self.aws.account, step = step, params = params, identity = identity })
 end
 
-function Run:interrupted()
-  return self.aws.loop.interrupted and true or false
+-- Why nothing new may begin, or nil.
+function Run:interruption()
+  local why = self.aws.loop.interrupted
+  return why and stopped("Interrupted", ("interrupted (%s)"):format(tostring(why)), "cancelled") or nil
 end
 
--- The identity, when the import is still to be done: given, or loaded again from the files the plan names.
-function Run:identity()
-  local plan = self.plan
-  local identity = self.given_identity
-  if not identity then
-    local files = plan.files
-    if not files.certificate then
-      return nil, errors.new({ kind = "input", code = "NoIdentity",
-        message = "the certificate is not imported yet and the plan names no files; resume from a script with `identity`" })
-    end
-    local err
-    identity, err = core.identity({ certificate = files.certificate, private_key = files.private_key,
-                                    chain = files.chain, passphrase = self.options.passphrase })
-    if not identity then return nil, err end
-  end
-  if identity:fingerprint() ~= plan.identity.fingerprint then
-    return nil, errors.new({ kind = "policy", code = "OtherIdentity",
-      message = ("%s is not the certificate of this plan any more; make a new plan"):format(
-        plan.files.certificate or "the identity given") })
-  end
-  return identity
+-- Does `fn` for each of the list, so many at a time. What it returns as an error, an interrupt, a cancellation and a
+-- function that raised all end it, and are told: a holder that was not reached must never count as done.
+function Run:each(list, parallel, fn)
+  local failure
+  local done, err = self.aws.loop:each(list, parallel, function(item)
+    if failure then return true end
+    local ok, why = fn(item)
+    if not ok then failure = failure or why end
+    return true
+  end)
+  if failure and failure.kind ~= "cancelled" then return nil, failure end
+  failure = failure or not done and err or self:interruption()
+  if failure then return nil, failure end
+  return true
 end
 
 -- Whether the certificate an earlier run imported is still there.
@@ -132,17 +132,44 @@ function Run:still_stored(reference)
   return false
 end
 
+-- What an earlier run imported: true when it is there, false when importing is still to be done.
+function Run:imported()
+  local state = self.state
+  if not state.to then return false end
+  local there, err = self:still_stored(state.to)
+  if there == nil then return nil, err end
+  if not there and next(state.swapped) then
+    return nil, stopped("NewCertificateGone", ("%s was deleted although holders had been given it: somebody undid this "
+      .. "rotation; make a new plan"):format(state.to))
+  end
+  return there
+end
+
+-- Nobody else may replace or retire the new certificate while holders are moved to it.
+function Run:use(reference)
+  if reference == self.plan.from then
+    return nil, stopped("SameCertificate", reference .. " already is this certificate; there is nothing to replace")
+  end
+  local ok, err = self.locks:take(reference)
+  if not ok then return nil, err end
+  self.state.to = reference
+  return true
+end
+
 function Run:import()
   local state, plan = self.state, self.plan
-  if state.to then
-    local there, err = self:still_stored(state.to)
-    if there == nil then return nil, err end
-    if there then return state.to end
+  local there, err = self:imported()
+  if there == nil then return nil, err end
+  if there then return self:use(state.to) end
+  local identity = self.identity
+  if not identity then
+    identity, err = preflight.identity(plan, self.options.identity, self.options.passphrase)
+    if not identity then return nil, err end
   end
-  local identity, err = self:identity()
-  if not identity then return nil, err end
-  local attempted = state.import_begun
   local ok
+  ok, err = preflight.valid(self.aws, plan, identity)
+  if not ok then return nil, err end
+  local attempted = state.import_begun
   ok, err = self:record({ event = "intent", step = "import" })
   if not ok then return nil, err end
   local settings = plan.settings
@@ -154,100 +181,129 @@ function Run:import()
   local recorded, why = self:outcome({ step = "import" }, kept, err)
   if not result then return nil, err end
   if not recorded then return nil, why end
-  state.to, state.adopted = result.reference, result.adopted
+  state.adopted = result.adopted
+  ok, err = self:use(result.reference)
+  if not ok then return nil, err end
   self:emit("import", { reference = result.reference, adopted = result.adopted, store = plan.store })
-  return state.to
-end
-
--- One holder. Returns true, or nil and the error that must stop the rotation.
-function Run:swap(holder)
-  local state = self.state
-  local ok, err = self:record({ event = "intent", step = "swap", id = holder.Id })
-  if not ok then return nil, err end
-  if holder.charged then state.first_charged = state.first_charged or self:now() end
-  local result, failure = self:await("swap", { Id = holder.Id, from = self.plan.from, to = state.to })
-  -- Begun by an earlier run whose answer got lost, and found done: that run's change, not nobody's.
-  local changed = result and (result.changed or state.begun[holder.Id] ~= nil)
-  ok, err = self:outcome({ step = "swap", id = holder.Id },
-    result and { changed = changed, ETag = result.ETag }, failure)
-  if not ok then return nil, err end
-  if result then
-    state.swapped[holder.Id] = { changed = changed, at = self:now() }
-    state.failed[holder.Id] = nil
-    self:emit("swap", { id = holder.Id, changed = changed })
-    return true
-  end
-  if failure.kind == "conflict" then
-    self.conflicts[#self.conflicts + 1] = { Id = holder.Id, message = failure.message }
-    self:emit("conflict", { id = holder.Id, error = failure })
-    return true
-  end
-  self:emit("failure", { id = holder.Id, error = failure })
-  return nil, failure
-end
-
-function Run:swap_wave(wave)
-  local state, pending, failure = self.state, {}, nil
-  for _, holder in ipairs(wave.holders) do
-    if not state.swapped[holder.Id] then pending[#pending + 1] = holder end
-  end
-  self.aws.loop:each(pending, wave.parallel, function(holder)
-    if failure or self:interrupted() then return true end
-    local ok, err = self:swap(holder)
-    if not ok and not failure then failure = err end
-    return true
-  end)
-  if failure then return nil, failure end
-  if self:interrupted() then return nil, stopped("Interrupted", "interrupted") end
   return true
 end
 
--- Until every holder of the wave is Deployed. One look is one step; the pause between looks is ours, so that
--- progress can be shown and an interrupt is heard.
-function Run:settle_wave(index, wave)
-  local waiting, foreign = {}, {}
-  for _, holder in ipairs(wave.holders) do
-    if self.state.swapped[holder.Id] then waiting[#waiting + 1] = holder.Id end
+-- What became of one swap, for the rest of this run. Returns true, or nil and the error that must stop the rotation.
+function Run:swapped(holder, changed, failure)
+  local state, id = self.state, holder.Id
+  if not failure then
+    state.swapped[id] = { changed = changed, at = self:now() }
+    state.failed[id], state.conflicts[id] = nil, nil
+    self:emit("swap", { id = id, changed = changed })
+    return true
   end
-  local total, began = #waiting, self.aws.loop:monotonic()
+  if journal_module.is_conflict(failure) then
+    state.conflicts[id] = failure.message
+    self:emit("conflict", { id = id, message = failure.message })
+    return true
+  end
+  self:emit("failure", { id = id, error = failure })
+  return nil, failure
+end
+
+function Run:swap(index, holder)
+  local state, id = self.state, holder.Id
+  local begun_before = state.begun[id] ~= nil
+  local intent = { event = "intent", step = "swap", id = id }
+  local ok, err = self:record(intent)
+  if not ok then return nil, err end
+  state.begun[id] = state.begun[id] or intent.at
+  local result, failure = self:await("swap", { Id = id, from = self.plan.from, to = state.to })
+  -- Begun by an earlier run whose answer got lost, and found done: that run's change, not nobody's.
+  local changed = result and (result.changed or begun_before)
+  ok, err = self:outcome({ step = "swap", id = id }, result and { changed = changed, ETag = result.ETag }, failure)
+  if not ok then return nil, err end
+  if result then
+    -- What was settled before is not settled any more.
+    state.settled[index], state.verified[index] = nil, nil
+    if result.changed then self.timed[index], state.ended = true, nil end
+  end
+  return self:swapped(holder, changed, failure)
+end
+
+function Run:swap_wave(index, wave)
+  local pending = {}
+  for _, holder in ipairs(wave.holders) do
+    if not self.state.swapped[holder.Id] then pending[#pending + 1] = holder end
+  end
+  return self:each(pending, wave.parallel, function(holder)
+    local why = self:interruption()
+    if why then return nil, why end
+    return self:swap(index, holder)
+  end)
+end
+
+-- One look at those of the wave that are not Deployed yet. Returns who is left, and adds to `foreign`.
+function Run:look(wave, waiting, foreign)
+  local result, err = self:await("settle", {
+    Ids = waiting, to = self.state.to, timeout = 0, listing = wave.settle == "listing" and #waiting > 1,
+  })
+  if not result then return nil, err end
+  local left_alone = {}
+  for _, id in ipairs(result.foreign or {}) do
+    left_alone[id] = true
+    foreign[#foreign + 1] = id
+    self:emit("conflict", { id = id, message = journal_module.FOREIGN })
+  end
+  local still = {}
+  for _, holder in ipairs(result.holders or {}) do
+    if holder.Status ~= "Deployed" and not left_alone[holder.Id] then still[#still + 1] = holder.Id end
+  end
+  return still
+end
+
+-- Looks until every one is Deployed. One look is one step; the pause between looks is ours, so that progress can be
+-- shown and an interrupt is heard.
+function Run:await_deployed(index, wave, waiting, foreign)
+  local loop, total = self.aws.loop, #waiting
   local poll = self.options.poll or self.plan.settings.poll or self.aws.poll or M.POLL
-  local deadline = began + (self.options.settle_timeout or M.SETTLE_TIMEOUT)
+  local deadline = loop:monotonic() + (self.options.settle_timeout or M.SETTLE_TIMEOUT)
   while #waiting > 0 do
-    local result, err = self:await("settle", {
-      Ids = waiting, to = self.state.to, timeout = 0, poll = poll, listing = wave.settle == "listing" and #waiting > 1,
-    })
-    if not result then return nil, err end
-    for _, id in ipairs(result.foreign or {}) do
-      foreign[id] = true
-      self.conflicts[#self.conflicts + 1] = { Id = id, message = "its certificate was changed by somebody else meanwhile" }
-      self:emit("conflict", { id = id })
-    end
-    local still = {}
-    for _, holder in ipairs(result.holders or {}) do
-      if holder.Status ~= "Deployed" and not foreign[holder.Id] then still[#still + 1] = holder.Id end
-    end
-    waiting = still
+    local err
+    waiting, err = self:look(wave, waiting, foreign)
+    if not waiting then return nil, err end
     self:emit("settling", { wave = index, deployed = total - #waiting, total = total })
     if #waiting > 0 then
-      if self:interrupted() then return nil, stopped("Interrupted", "interrupted") end
-      if self.aws.loop:monotonic() >= deadline then
+      if loop:monotonic() >= deadline then
         return nil, stopped("NotDeployed", ("%d of the wave's holders (%s%s) are not Deployed yet; resume later"):format(
-          #waiting, waiting[1], #waiting > 1 and ", …" or ""))
+          #waiting, waiting[1], #waiting > 1 and ", ..." or ""), "timeout")
       end
-      self.aws.loop:sleep(poll)
+      local ok
+      ok, err = loop:sleep(poll)
+      if not ok then return nil, err end
     end
   end
-  local seconds = self.aws.loop:monotonic() - began
-  local ok, err = self:outcome({ step = "settle", wave = index }, { holders = total })
-  if not ok then return nil, err end
-  self.state.settled[index] = self:now()
+  return true
+end
+
+-- Until every holder of the wave is Deployed.
+function Run:settle_wave(index, wave)
+  local state, changed, foreign = self.state, {}, {}
   for _, holder in ipairs(wave.holders) do
-    if holder.charged and self.state.swapped[holder.Id] then
-      self.state.last_charged = self:now()
-      self.deploy_seconds = math.max(self.deploy_seconds or 0, seconds)
+    if state.swapped[holder.Id] then changed[#changed + 1] = holder.Id end
+  end
+  local began = self.aws.loop:monotonic()
+  local ok, err = self:await_deployed(index, wave, changed, foreign)
+  if not ok then return nil, err end
+  local seconds = self.aws.loop:monotonic() - began
+  local entry = { step = "settle", wave = index }
+  ok, err = self:outcome(entry, { holders = #changed, foreign = json.array(foreign) })
+  if not ok then return nil, err end
+  state.settled[index] = entry.at
+  journal_module.note_foreign(state, changed, foreign)
+  for _, holder in ipairs(wave.holders) do
+    if holder.charged and state.swapped[holder.Id] then
+      state.last_charged = entry.at
+      -- How long a deployment takes is known only from one that was begun just before.
+      if self.timed[index] then self.deploy_seconds = math.max(self.deploy_seconds or 0, seconds) end
     end
   end
-  self:emit("settled", { wave = index, seconds = seconds, total = total })
+  self:emit("settled", { wave = index, seconds = seconds, total = #changed - #foreign })
   return true
 end
 
@@ -257,164 +313,132 @@ local function server_name(holder)
   return alias and (alias:gsub("^%*", "certrotate"))
 end
 
+function Run:verify_holder(holder)
+  local edge = self.aws.edge or {}
+  local result, err = self:await("verify", {
+    server_name = server_name(holder), host = edge.host or holder.DomainName, port = edge.port or 443,
+    fingerprint = self.plan.identity.fingerprint, timeout = 10,
+    within = self.options.verify_within or M.VERIFY_WITHIN, every = 2,
+  })
+  if result and result.matches then return true end
+  if not result and err.kind == "cancelled" then return nil, err end
+  if not result then
+    return nil, stopped("NotServed", ("%s could not be looked at: %s; resume, with --no-verify to go on without looking")
+      :format(holder.Id, err.message), nil, err)
+  end
+  return nil, stopped("NotServed", ("%s still serves %s (expires %s) for %s, not the new certificate; find out why, then resume")
+    :format(holder.Id, tostring(result.fingerprint):sub(1, 16),
+      result.not_after and require("certrotate.fmt").date(result.not_after) or "unknown", server_name(holder)))
+end
+
 function Run:verify_wave(index, wave)
-  local probes, failure, seen = {}, nil, 0
-  local conflicted = {}
-  for _, conflict in ipairs(self.conflicts) do conflicted[conflict.Id] = true end
+  local probes, state = {}, self.state
   for _, holder in ipairs(wave.holders) do
-    if holder.Enabled and not holder.Staging and server_name(holder) and self.state.swapped[holder.Id]
-      and not conflicted[holder.Id] then
+    if holder.Enabled and not holder.Staging and server_name(holder) and state.swapped[holder.Id]
+      and not state.conflicts[holder.Id] then
       probes[#probes + 1] = holder
     end
   end
-  local edge = self.aws.edge or {}
-  self.aws.loop:each(probes, 8, function(holder)
-    if failure or self:interrupted() then return true end
-    local result, err = self:await("verify", {
-      server_name = server_name(holder), host = edge.host or holder.DomainName, port = edge.port or 443,
-      fingerprint = self.plan.identity.fingerprint, timeout = 10,
-      within = self.options.verify_within or M.VERIFY_WITHIN, every = 2,
-    })
-    if result and result.matches then
-      seen = seen + 1
-    elseif not failure then
-      failure = stopped("NotServed", result
-        and ("%s still serves %s (expires %s) for %s, not the new certificate"):format(holder.Id,
-          result.fingerprint:sub(1, 16), require("certrotate.fmt").date(result.not_after), server_name(holder))
-        or ("%s could not be looked at: %s"):format(holder.Id, err.message), err)
-    end
-    return true
-  end)
-  if failure then return nil, failure end
-  if self:interrupted() then return nil, stopped("Interrupted", "interrupted") end
-  local ok, err = self:outcome({ step = "verify", wave = index }, { seen = seen })
+  local ok, err = self:each(probes, 8, function(holder) return self:verify_holder(holder) end)
   if not ok then return nil, err end
-  self:emit("verified", { wave = index, seen = seen })
+  local entry = { step = "verify", wave = index }
+  ok, err = self:outcome(entry, { seen = #probes })
+  if not ok then return nil, err end
+  state.verified[index] = entry.at
+  self:emit("verified", { wave = index, seen = #probes })
+  return true
+end
+
+-- The time to watch a wave, counted from when it had settled: an interruption does not begin it again.
+function Run:soak_wave(index, wave)
+  if wave.soak <= 0 or index == #self.plan.waves then return true end
+  local until_ = (self.state.settled[index] or self:now()) + wave.soak
+  self:emit("soak", { wave = index, seconds = math.max(0, until_ - self:now()) })
+  while self:now() < until_ do
+    local ok, err = self.aws.loop:sleep(math.min(until_ - self:now(), 5))
+    if not ok then return nil, err end
+  end
   return true
 end
 
 function Run:wave(index, wave)
-  local state = self.state
-  local last = index == #self.plan.waves
+  local state, done = self.state, 0
   if state.soaked[index] then return true end
-  self:emit("wave", { wave = index, name = wave.name, holders = #wave.holders, waves = #self.plan.waves,
-                      parallel = wave.parallel })
-  local ok, err = self:swap_wave(wave)
-  if not ok then return nil, err end
-  if not state.settled[index] then
-    ok, err = self:settle_wave(index, wave)
-    if not ok then return nil, err end
+  for _, holder in ipairs(wave.holders) do
+    if state.swapped[holder.Id] then done = done + 1 end
   end
+  self:emit("wave", { wave = index, name = wave.name, holders = #wave.holders, done = done, waves = #self.plan.waves,
+                      parallel = wave.parallel })
+  local ok, err = self:swap_wave(index, wave)
+  if ok and not state.settled[index] then ok, err = self:settle_wave(index, wave) end
   local verify = self.options.verify
   if verify == nil then verify = self.plan.settings.verify end
-  if verify and not state.verified[index] then
-    ok, err = self:verify_wave(index, wave)
-    if not ok then return nil, err end
-  end
-  if wave.soak > 0 and not last then
-    local until_ = (state.settled[index] or self:now()) + wave.soak
-    self:emit("soak", { wave = index, seconds = math.max(0, until_ - self:now()) })
-    while self:now() < until_ do
-      if self:interrupted() then return nil, stopped("Interrupted", "interrupted") end
-      self.aws.loop:sleep(math.min(until_ - self:now(), 5))
-    end
-  end
-  ok, err = self:record({ event = "wave", wave = index })
+  if ok and verify and not state.verified[index] then ok, err = self:verify_wave(index, wave) end
+  if ok then ok, err = self:soak_wave(index, wave) end
   if not ok then return nil, err end
-  state.soaked[index] = self:now()
+  local entry = { event = "wave", wave = index }
+  ok, err = self:record(entry)
+  if not ok then return nil, err end
+  state.soaked[index] = entry.at
   return true
 end
 
-function Run:report()
-  local state, plan = self.state, self.plan
-  local changed, charged = 0, 0
-  for _, wave in ipairs(plan.waves) do
-    for _, holder in ipairs(wave.holders) do
-      local done = state.swapped[holder.Id]
-      if done and done.changed then changed = changed + 1 end
-      if holder.charged then charged = charged + 1 end
-    end
-  end
-  local ended = self:now()
-  local overlap = state.first_charged and (state.last_charged or ended) - state.first_charged or 0
-  local function charge(seconds)
-    return seconds > 0 and cost.charge(state.first_charged, state.first_charged + seconds, self.options.cost) or 0
-  end
-  local deploy = self.deploy_seconds or plan.prediction.deploy_seconds
-  local single = charged > 0 and charged * deploy or 0
-  return {
-    reference = state.to, adopted = state.adopted or false, holders = #plan:holders(), changed = changed,
-    conflicts = self.conflicts, left_behind = {}, started = state.started, ended = ended,
-    seconds = ended - state.started, overlap_seconds = overlap, charge = charge(overlap),
-    one_at_a_time = { overlap_seconds = math.max(single, overlap), charge = charge(math.max(single, overlap)) },
-    journal = self.journal.path,
-  }
-end
-
-function Run:walk()
-  local to, err = self:import()
-  if not to then return nil, err end
-  for index, wave in ipairs(self.plan.waves) do
-    if self:interrupted() then return nil, stopped("Interrupted", "interrupted") end
-    local ok
-    ok, err = self:wave(index, wave)
-    if not ok then return nil, err end
-  end
-  -- What appeared meanwhile: a new distribution, a promoted staging copy that brought the old one back.
-  local holders
-  holders, err = inventory_module.list_holders(self.aws)
-  if not holders then return nil, err end
-  local report = self:report()
-  local left_out = {}
-  for _, left in ipairs(self.plan.left_out) do left_out[left.Id] = true end
-  for _, holder in ipairs(holders) do
-    if holder.reference == self.plan.from and not left_out[holder.Id] then
-      report.left_behind[#report.left_behind + 1] = holder.Id
-    end
-  end
-  report.ok = #report.left_behind == 0 and #report.conflicts == 0
+function Run:close()
+  local found, err = closing.look(self.aws, self.plan, self.state)
+  if not found then return nil, err end
+  local report = closing.report(self.plan, self.state, found, {
+    now = self:now(), deploy_seconds = self.deploy_seconds, cost = self.options.cost, journal = self.journal.path,
+  })
   local ok
   ok, err = self:record({ event = "end", result = { changed = report.changed, conflicts = #report.conflicts,
                                                     left_behind = #report.left_behind } })
   if not ok then return nil, err end
-  self.state.ended = report.ended
+  self.state.ended = self.state.ended or report.ended
   self:emit("done", { report = report })
+  report.event_problem = self.event_problem
   return report
 end
 
-local function start(aws, journal, identity, options)
-  local run = setmetatable({
-    aws = aws, plan = journal.plan, journal = journal, state = journal:state(), options = options,
-    given_identity = identity or options.identity, conflicts = {},
-  }, Run)
-  local report, err
-  local ok, why = true, nil
-  if not run.state.started then ok, why = run:record({ event = "begin" }) end
-  if ok then
-    run.state.started = run.state.started or run:now()
-    report, err = run:walk()
-  else
-    err = why
+function Run:walk()
+  local ok, err = true, nil
+  if not self.state.started then
+    local entry = { event = "begin", locks = self.locks.directory }
+    ok, err = self:record(entry)
+    self.state.started = entry.at
   end
+  if ok then ok, err = self:import() end
+  if not ok then return nil, err end
+  for index, wave in ipairs(self.plan.waves) do
+    err = self:interruption()
+    if err then return nil, err end
+    ok, err = self:wave(index, wave)
+    if not ok then return nil, err end
+  end
+  return self:close()
+end
+
+local function start(aws, journal, locks, identity, options)
+  local run = setmetatable({
+    aws = aws, plan = journal.plan, journal = journal, state = journal:state(), options = options, locks = locks,
+    identity = identity, on_event = options.on_event,
+    timed = {},   -- waves in which this very run changed a holder
+  }, Run)
+  local report, err = run:walk()
   if not report then
     err.journal = journal.path
     run:emit(err.code == "Interrupted" and "interrupted" or "stopped", { error = err })
+    err.event_problem = run.event_problem
   end
   return report, err
 end
 
-local function with_lock(aws, plan, options, fn)
-  local directory, err = options.state_directory
-  if not directory then
-    directory, err = lock_module.directory()
-    if not directory then return nil, err end
-  end
-  local lock
-  lock, err = lock_module.acquire(aws:endpoint("cloudfront"), plan.from, directory)
-  if not lock then return nil, err end
+local function with_locks(aws, plan, directory, fn)
+  local locks, err = lock_module.open(aws:endpoint("cloudfront"),
+    { plan.from, "identity " .. plan.identity.fingerprint }, directory)
+  if not locks then return nil, err end
   local result
-  result, err = fn()
-  lock:close()
+  result, err = fn(locks)
+  locks:close()
   return result, err
 end
 
@@ -422,6 +446,21 @@ local function need_journal(options)
   if type(options) ~= "table" or type(options.journal) ~= "string" or options.journal == "" then
     error("run: `journal` must name a file: without it an interrupted rotation could not be resumed", 3)
   end
+end
+
+-- Whether the plan may be begun: it fits what is there, and AWS would take the certificate today.
+local function may_begin(aws, plan, identity)
+  local inventory, err = inventory_module.build(aws, { certificates = false })
+  if not inventory then return nil, err end
+  local ok
+  ok, err = preflight.valid(aws, plan, identity)
+  if not ok then return nil, err end
+  local changes = plan:differences(inventory)
+  if #changes == 0 then return true end
+  err = stopped("PlanOutdated", ("the plan does not match reality any more: %s%s; make a new one with `certrotate plan`")
+    :format(changes[1], #changes > 1 and (" (and %d more)"):format(#changes - 1) or ""))
+  err.changes = changes
+  return nil, err
 end
 
 --- Carries out a plan that has not been begun. Refuses when reality no longer matches it (rule 9).
@@ -433,23 +472,34 @@ end
 ---@return certrotate.Error?  `journal` names the file to resume from, when anything was begun
 function M.apply(aws, plan, identity, options)
   need_journal(options)
-  return with_lock(aws, plan, options, function()
-    local holders, err = inventory_module.build(aws, { certificates = false })
-    if not holders then return nil, err end
-    local changes = plan:differences(holders)
-    if #changes > 0 then
-      err = stopped("PlanOutdated", ("the plan does not match reality any more: %s%s; make a new one with `certrotate plan`")
-        :format(changes[1], #changes > 1 and (" (and %d more)"):format(#changes - 1) or ""))
-      err.changes = changes
-      return nil, err
-    end
+  local ok, err = preflight.endpoint(aws, plan)
+  if not ok then return nil, err end
+  identity, err = preflight.identity(plan, identity or options.identity, options.passphrase)
+  if not identity then return nil, err end
+  return with_locks(aws, plan, options.state_directory, function(locks)
+    local fits, why = may_begin(aws, plan, identity)
+    if not fits then return nil, why end
     local journal
-    journal, err = journal_module.create(options.journal, plan, aws.loop:now())
-    if not journal then return nil, err end
+    journal, why = journal_module.create(options.journal, plan, aws.loop:now() + aws:clock_offset())
+    if not journal then return nil, why end
     local report
-    report, err = start(aws, journal, identity, options)
+    report, why = start(aws, journal, locks, identity, options)
     journal:close()
-    return report, err
+    return report, why
+  end)
+end
+
+-- Goes on with an open journal.
+local function go_on(aws, journal, options)
+  local ok, err = preflight.endpoint(aws, journal.plan)
+  if not ok then return nil, err end
+  return with_locks(aws, journal.plan, options.state_directory or journal:state().locks, function(locks)
+    local holders, why = inventory_module.list_holders(aws)
+    if not holders then return nil, why end
+    local fits
+    fits, why = preflight.account(journal.plan, holders)
+    if not fits then return nil, why end
+    return start(aws, journal, locks, nil, options)
   end)
 end
 
@@ -463,9 +513,7 @@ function M.resume(aws, options)
   local journal, err = journal_module.open(options.journal)
   if not journal then return nil, err end
   local report
-  report, err = with_lock(aws, journal.plan, options, function()
-    return start(aws, journal, nil, options)
-  end)
+  report, err = go_on(aws, journal, options)
   journal:close()
   return report, err
 end

@@ -1,0 +1,105 @@
+--- How a rotation came out: what every holder names in the end, how long it took, what it cost.
+local cost = require("certrotate.rotation.cost")
+local inventory_module = require("certrotate.rotation.inventory")
+local journal_module = require("certrotate.rotation.journal")
+local json = require("certrotate.json")
+
+local M = {}
+
+-- Of whom the listing does not say what is expected, and what the listing says.
+local function suspects(plan, state, holders)
+  local expected, listed, list = {}, {}, {}
+  for _, left in ipairs(plan.left_out) do expected[left.Id] = plan.from end
+  for _, holder in ipairs(plan:holders()) do expected[holder.Id] = state.to end
+  for _, holder in ipairs(holders) do
+    listed[holder.Id] = true
+    local right = expected[holder.Id]
+    -- Somebody else's holders count only where they name the old certificate; those left out may name anything.
+    local wrong = right == state.to and right ~= holder.reference or right == nil and holder.reference == plan.from
+    if wrong then list[#list + 1] = holder.Id end
+  end
+  for _, holder in ipairs(plan:holders()) do
+    if not listed[holder.Id] then list[#list + 1] = holder.Id end
+  end
+  table.sort(list)
+  return list
+end
+
+--- Looks at every holder once more: who still names the old certificate (a new distribution, a promoted staging
+-- copy), who names a third one. A listing may lag, so whoever looks wrong in it is asked itself.
+---@param aws certrotate.Session
+---@param plan certrotate.Plan
+---@param state certrotate.JournalState
+---@return { left_behind: string[], foreign: table<string, string> }?
+---@return certrotate.Error?
+function M.look(aws, plan, state)
+  local holders, err = inventory_module.list_holders(aws)
+  if not holders then return nil, err end
+  local found, planned = { left_behind = json.array({}), foreign = {} }, {}
+  for _, holder in ipairs(plan:holders()) do planned[holder.Id] = true end
+  local done
+  done, err = aws.loop:each(suspects(plan, state, holders), 8, function(id)
+    local reference, why = inventory_module.reference(aws, id)
+    if not reference and why.code ~= "NoSuchDistribution" then return nil, why end
+    if reference == plan.from then
+      found.left_behind[#found.left_behind + 1] = id
+    elseif planned[id] and reference ~= state.to then
+      found.foreign[id] = reference and journal_module.FOREIGN or "it does not exist any more"
+    end
+    return true
+  end)
+  if not done then return nil, err end
+  table.sort(found.left_behind)
+  return found
+end
+
+-- One list, by id, of everybody left alone.
+local function conflict_list(conflicts)
+  local list = json.array({})
+  for id, message in pairs(conflicts) do list[#list + 1] = { Id = id, message = message } end
+  table.sort(list, function(a, b) return a.Id < b.Id end)
+  return list
+end
+
+local function counts(plan, state)
+  local changed, charged = 0, 0
+  for _, holder in ipairs(plan:holders()) do
+    local done = state.swapped[holder.Id]
+    if done and done.changed then
+      changed = changed + 1
+      if holder.charged then charged = charged + 1 end
+    end
+  end
+  return changed, charged
+end
+
+--- The report. Pure.
+---@param plan certrotate.Plan
+---@param state certrotate.JournalState
+---@param found { left_behind: string[], foreign: table<string, string> }
+---@param context { now: number, deploy_seconds?: number, cost?: certrotate.CostOptions, journal: string }
+---@return certrotate.Report
+function M.report(plan, state, found, context)
+  local changed, charged = counts(plan, state)
+  local first = journal_module.first_charged(plan, state)
+  local overlap = first and math.max(0, (state.last_charged or context.now) - first) or 0
+  local function charge(seconds)
+    return first and cost.charge(first, first + seconds, context.cost) or 0
+  end
+  local conflicts = {}
+  for _, list in ipairs({ state.conflicts, found.foreign }) do
+    for id, message in pairs(list) do conflicts[id] = conflicts[id] or message end
+  end
+  local prediction = plan.prediction
+  local single = cost.one_at_a_time(charged, prediction.call_seconds, context.deploy_seconds or prediction.deploy_seconds)
+  local report = {
+    reference = state.to, adopted = state.adopted or false, holders = #plan:holders(), changed = changed,
+    conflicts = conflict_list(conflicts), left_behind = json.array(found.left_behind), started = state.started,
+    ended = context.now, seconds = context.now - state.started, overlap_seconds = overlap, charge = charge(overlap),
+    one_at_a_time = { overlap_seconds = single, charge = charge(single) }, journal = context.journal,
+  }
+  report.ok = #report.left_behind == 0 and #report.conflicts == 0
+  return report
+end
+
+return M
