@@ -72,7 +72,7 @@ static bool script_new(struct script *s, struct cr_account *account, const char 
   return s->m != NULL;
 }
 
-static bool script_begin(struct script *s, struct cr_account *account, const char *service, const char *operation,
+static inline bool script_begin(struct script *s, struct cr_account *account, const char *service, const char *operation,
                          const char *const *pairs)
 {
   struct cr_tree tree;
@@ -142,7 +142,7 @@ static inline void script_lost(struct script *s, enum cr_sent sent, enum cr_kind
 }
 
 /* What a JSON decoder would have made of it: "Name=value" pairs, or NULL for text that is no JSON. */
-static void script_decode(struct script *s, const char *const *pairs)
+static inline void script_decode(struct script *s, const char *const *pairs)
 {
   if(pairs) {
     script_params(s->want.into, pairs);
@@ -154,7 +154,7 @@ static void script_decode(struct script *s, const char *const *pairs)
   }
 }
 
-static void script_end(struct script *s)
+static inline void script_end(struct script *s)
 {
   cr_machine_free(s->m);
   cr_account_unref(s->account);

@@ -295,7 +295,7 @@ static bool loopback_start(struct loopback *server, SSL_CTX *tls)
   return pthread_create(&server->acceptor, NULL, loopback_accept, server) == 0;
 }
 
-static void loopback_stop(struct loopback *server)
+static inline void loopback_stop(struct loopback *server)
 {
   atomic_store(&server->stopping, true);
   pthread_join(server->acceptor, NULL);
@@ -306,7 +306,7 @@ static void loopback_stop(struct loopback *server)
 }
 
 /* A port on which nobody listens: bound for a moment, then given back. */
-static int loopback_refused_port(void)
+static inline int loopback_refused_port(void)
 {
   struct sockaddr_in address = { .sin_family = AF_INET };
   socklen_t size = sizeof address;
