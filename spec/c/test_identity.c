@@ -313,6 +313,13 @@ static void test_broken(void)
   expect_chain(text, all.key_pem, unrelated_pem, "Two/One");
   free(text);
 
+  /* An intermediate of the right root, but the leaf is not below it and nothing else is given: hardly meant so. */
+  leaf = mk_leaf("direct", "DNS:direct.test", all.key, &all.root);
+  url_pem = mk_pem(leaf);
+  refused_chain(url_pem, sister_pem, "remove the unrelated \"CN=Sister\"");
+  free(url_pem);
+  X509_free(leaf);
+
   /* Where the missing one can be had. */
   memset(&options, 0, sizeof options);
   options.cn = "www.example.test";

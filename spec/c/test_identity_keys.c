@@ -121,6 +121,19 @@ static void test_ec_shapes(void)
   REFUSED(load_bytes(pair.certificate, bare, sizeof bare, NULL, &err), err, "MalformedPrivateKey", NULL);
   memset(bare + 7, 0xFF, 32); /* beyond the order */
   REFUSED(load_bytes(pair.certificate, bare, sizeof bare, NULL, &err), err, "MalformedPrivateKey", NULL);
+  {
+    /* Somebody else's public point beside the scalar. */
+    struct pair other = make_pair("P-256");
+    size_t len, other_len;
+    char *der = mk_key_der(pair.key, 1, &len), *other_der = mk_key_der(other.key, 1, &other_len);
+    CHECK(len == other_len);
+    memcpy(der + len - 65, other_der + len - 65, 65);
+    REFUSED(load_bytes(pair.certificate, der, len, NULL, &err), err, "MalformedPrivateKey", NULL);
+    REFUSED(load_bytes(other.certificate, der, len, NULL, &err), err, "MalformedPrivateKey", NULL);
+    free(der);
+    free(other_der);
+    free_pair(&other);
+  }
   bare[50] = 0x7F; /* a curve nobody knows */
   REFUSED(load_bytes(pair.certificate, bare, sizeof bare, NULL, &err), err, "UnsupportedKey", "names no curve");
   BN_clear_free(scalar);
@@ -256,10 +269,14 @@ static void test_pkcs12(void)
   expect_p12(&pair, "no passphrase", data, len, NULL);
   expect_p12(&pair, "no passphrase, empty given", data, len, "");
   free(data);
-  data = mk_pkcs12(pair.key, pair.x509, others, PASS, NID_pbe_WithSHA1And3_Key_TripleDES_CBC,
-                   NID_pbe_WithSHA1And3_Key_TripleDES_CBC, NULL, &len);
-  expect_p12(&pair, "3DES", data, len, PASS);
-  free(data);
+  for(int i = 0; i < 3; i++) { /* here the empty passphrase and none derive different keys */
+    const char *passphrase = i == 0 ? PASS : i == 1 ? "" : NULL;
+    data = mk_pkcs12(pair.key, pair.x509, others, passphrase, NID_pbe_WithSHA1And3_Key_TripleDES_CBC,
+                     NID_pbe_WithSHA1And3_Key_TripleDES_CBC, NULL, &len);
+    expect_p12(&pair, "3DES", data, len, i == 0 ? PASS : NULL);
+    expect_p12(&pair, "3DES", data, len, i == 0 ? PASS : "");
+    free(data);
+  }
   data = mk_pkcs12(pair.key, pair.x509, others, PASS, -1, -1, NULL, &len);
   expect_p12(&pair, "bags not encrypted", data, len, PASS);
   free(data);
