@@ -189,7 +189,7 @@ static int take_certificate(struct cr_material *material, const struct cr_pem_bl
   struct cr_buf der;
   const unsigned char *at;
   X509 *x509 = NULL;
-  int rc;
+  bool short_of_memory;
 
   cr_buf_init(&der, CR_IDENTITY_FILE_MAX);
   if(cr_pem_decode(block, &der) == 0) {
@@ -201,9 +201,12 @@ static int take_certificate(struct cr_material *material, const struct cr_pem_bl
       x509 = NULL;
     }
   }
+  short_of_memory = der.state != CR_BUF_FINE;
   cr_buf_free(&der);
-  rc = x509 ? cr_material_add_certificate(material, x509, from, err) : damaged(block, false, from, err);
-  return rc;
+  if(short_of_memory) {
+    return cr_fail_memory(err);
+  }
+  return x509 ? cr_material_add_certificate(material, x509, from, err) : damaged(block, false, from, err);
 }
 
 /* A decrypted key that does not parse was decrypted with the wrong passphrase: padding is right once in a while. */
@@ -231,12 +234,13 @@ static int take_key(struct cr_material *material, const struct cr_pem_block *blo
      !cr_pem_is(block, "EC PRIVATE KEY")) {
     return cr_fail(err, CR_KIND_INPUT, "UnsupportedKey",
                    "%s holds a key of the kind \"%.*s\", which CloudFront does not take: "
-                   "use RSA (2048 bits) or EC P-256", from, block->label_len > 40 ? 40 : (int)block->label_len, block->label);
+                   "use RSA (2048 bits) or EC P-256", from, block->label_len > 40 ? 40 : (int)block->label_len,
+                   block->label);
   }
   cr_buf_init(&der, CR_IDENTITY_FILE_MAX);
   cr_buf_init(&plain, CR_IDENTITY_FILE_MAX);
   if(cr_pem_decode(block, &der) < 0) {
-    rc = damaged(block, true, from, err);
+    rc = der.state == CR_BUF_FINE ? damaged(block, true, from, err) : cr_fail_memory(err);
   } else if(!pkcs8 && !block->headers_len) {
     rc = cr_material_add_key(material, cr_buf_str(&der), der.len, from, err);
   } else if(!passphrase) {

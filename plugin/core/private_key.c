@@ -221,25 +221,24 @@ done:
   return rc;
 }
 
-/* The curve an OBJECT element's content names; NID_undef for one OpenSSL has never heard of. */
-static int curve_of(const struct der *oid)
+/* What an OBJECT element's content names; NID_undef for something OpenSSL has never heard of. */
+static int nid_of(const struct der *oid)
 {
-  struct cr_buf whole;
-  const unsigned char *at;
-  ASN1_OBJECT *object = NULL;
+  unsigned char whole[2 + 0x7F];
+  const unsigned char *at = whole;
+  ASN1_OBJECT *object;
   int nid = NID_undef;
 
-  cr_buf_init(&whole, 256);
-  put(&whole, OBJECT, oid->at, oid->left);
-  if(whole.state == CR_BUF_FINE) {
-    at = (const unsigned char *)whole.data;
-    object = d2i_ASN1_OBJECT(NULL, &at, (long)whole.len);
+  if(oid->left < sizeof whole - 2) {
+    whole[0] = OBJECT;
+    whole[1] = (unsigned char)oid->left;
+    memcpy(whole + 2, oid->at, oid->left);
+    object = d2i_ASN1_OBJECT(NULL, &at, (long)oid->left + 2);
+    if(object) {
+      nid = OBJ_obj2nid(object);
+    }
+    ASN1_OBJECT_free(object);
   }
-  if(object) {
-    nid = OBJ_obj2nid(object);
-  }
-  ASN1_OBJECT_free(object);
-  cr_buf_free(&whole);
   return nid;
 }
 
@@ -333,7 +332,7 @@ static int parse_ec(struct cr_private_key *key, struct der whole, struct der cur
   if(in.left) {
     return damaged(from, err);
   }
-  nid = curve.at ? curve_of(&curve) : NID_undef;
+  nid = curve.at ? nid_of(&curve) : NID_undef;
   key->group = nid == NID_undef ? NULL : EC_GROUP_new_by_curve_name(nid);
   if(!key->group) {
     return unknown_curve(from, err);
@@ -349,7 +348,7 @@ static int parse_ec(struct cr_private_key *key, struct der whole, struct der cur
 
 static int unsupported(const struct der *oid, const char *from, struct cr_error *err)
 {
-  int nid = curve_of(oid);
+  int nid = nid_of(oid);
   return cr_fail(err, CR_KIND_INPUT, "UnsupportedKey",
                  "%s holds a private key of the kind \"%s\", which CloudFront does not take: "
                  "use RSA (2048 bits) or EC P-256", from, nid == NID_undef ? "unknown" : OBJ_nid2ln(nid));

@@ -163,7 +163,8 @@ static void test_odd_subjects(void)
   options.key = key;
   x509 = mk_unsigned(&options);
   mk_need(X509_NAME_add_entry_by_NID(name, NID_commonName, V_ASN1_UTF8STRING,
-                                     (const unsigned char *)"a\n\x7F" "b", 4, -1, 0) && X509_set_subject_name(x509, name), "name");
+                                     (const unsigned char *)"a\n\x7F" "b", 4, -1, 0) &&
+          X509_set_subject_name(x509, name), "name");
   pem = mk_pem(mk_sign(x509, key));
   CHECK(parse(pem, strlen(pem), &got, &err) == 0);
   CHECK_STR(got.subject, "CN=a\\0A\\7Fb");

@@ -149,8 +149,10 @@ static bool use(bool pkcs12, struct cr_error *err)
   }
   cr_buf_init(&out, 65536);
   cr_tree_init(&tree, 65536);
-  fine = cr_identity_private_key_pem(identity, &out, err) == 0 &&
-         cr_node_add(&tree, NULL, NULL, CR_NODE_LIST) &&
+  if(!cr_node_add(&tree, NULL, NULL, CR_NODE_LIST)) {
+    cr_fail_memory(err);
+  }
+  fine = tree.root && cr_identity_private_key_pem(identity, &out, err) == 0 &&
          cr_identity_check(identity, "acm", 1800000000, NULL, &tree, tree.root, err) == 0;
   cr_tree_free(&tree);
   cr_buf_free(&out);
@@ -170,6 +172,11 @@ static void test(bool pkcs12, long *left, const char *whose)
     *left = n;
     fine = use(pkcs12, &err);
     *left = -1;
+    CHECK(fine || err.code[0]);
+    CHECK(fine || left != &ours_left || err.kind == CR_KIND_MEMORY); /* OpenSSL's often look like damage */
+    if(!fine && left == &ours_left && err.kind != CR_KIND_MEMORY) {
+      printf("allocation %ld: %s\n", n, err.message);
+    }
     CHECK(ours_live == live);
     CHECK(ERR_peek_error() == 0);
     ERR_clear_error();
