@@ -491,8 +491,8 @@ bool cr_engine_cancel(struct cr_engine *engine, int64_t id)
   }
   m = slot->machine;
   /* A request on its way may have arrived; reading ones that use POST are suspected in vain. */
-  ambiguous = slot->transfer && !slot->transfer->request->handshake_only &&
-              strcmp(slot->transfer->request->method, "GET") != 0;
+  ambiguous = m->unsure || (slot->transfer && !slot->transfer->request->handshake_only &&
+                            strcmp(slot->transfer->request->method, "GET") != 0);
   uproot(engine, slot);
   cr_probe_forget_errors();
   cr_tree_free(&m->result);

@@ -103,6 +103,8 @@ struct cr_machine {
   struct cr_tree result;                 /* root may be NULL: no result beyond success */
   struct cr_error error;
   char operation[64];                    /* for errors and traces: "acm:ImportCertificate", "step:swap" */
+  bool unsure;                           /* a write of it may have been carried out, and it has not found out yet:
+                                          * whoever ends it now says so (error.ambiguous) */
 };
 
 void cr_machine_free(struct cr_machine *m);   /* NULL is fine */

@@ -128,6 +128,7 @@ void cr_step_done(struct cr_step *step, bool complete)
 void cr_step_fail(struct cr_step *step, const struct cr_error *err)
 {
   step->machine.error = *err;
+  step->machine.error.ambiguous = err->ambiguous || step->machine.unsure;
   snprintf(step->machine.error.operation, sizeof step->machine.error.operation, "%s", step->machine.operation);
   step->state = CR_STEP_FAILED;
 }

@@ -80,6 +80,7 @@ int64_t cr_import_pause(struct cr_import *import, const struct cr_moment *now)
 void cr_import_lost(struct cr_import *import, const struct cr_moment *now, const struct cr_error *failure)
 {
   import->lost = *failure;
+  import->step.machine.unsure = import->step.machine.unsure || failure->ambiguous;
   import->search_round = 0;
   import->search_until = now->mono_ms + import->patience_ms;
 }

@@ -85,6 +85,7 @@ static void looked(struct cr_step *step, const struct cr_moment *now, const stru
     cr_step_fail_cause(step, failure, NULL);
     return;
   }
+  step->machine.unsure = false; /* the name is taken: by our upload or, which is told below, by another */
   switch(cr_import_compare(step->identity, cr_get_text(held, "CertificateBody"),
                            cr_get_text(held, "CertificateChain"))) {
   case CR_COMPARED_OTHER:

@@ -191,7 +191,7 @@ static void written(struct cr_step *step, const struct cr_moment *now, const str
   }
   /* A refused ETag may be our own doing too: a transport that sent the request twice. */
   if(failure->ambiguous || failure->status == 412 || cr_step_code(failure, "PreconditionFailed")) {
-    swap->unsure = true;
+    swap->unsure = step->machine.unsure = true;
     again(swap, now, failure);
   } else if(cr_step_code(failure, "InvalidIfMatchVersion") || busy(failure)) {
     again(swap, now, failure);
@@ -251,6 +251,7 @@ static void have_config(struct cr_step *step, const struct cr_moment *now, const
     cr_step_fail_cause(step, &err, swap->id);
     return;
   }
+  step->machine.unsure = false; /* seen: the write was carried out or not */
   switch(names) {
   case CR_NAMES_NEW:
     /* After a lost answer this is the answer: the write was carried out, once. */

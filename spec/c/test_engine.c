@@ -297,6 +297,22 @@ static void test_cancel(void)
   cr_engine_free(engine);
 }
 
+/* A step that pauses after a write whose answer was lost: stopped there, nobody knows what the write came to. */
+static void test_cancel_unsure(void)
+{
+  struct cr_engine *engine = new_engine(NULL);
+  struct cr_machine *m = new_http("http://127.0.0.1:9/", NULL);
+  int64_t id, got;
+
+  m->unsure = true;
+  id = submit(engine, m);
+  CHECK(cr_engine_cancel(engine, id));
+  m = cr_engine_take(engine, &got);
+  CHECK(m && got == id && m->error.kind == CR_KIND_CANCELLED && m->error.ambiguous);
+  cr_machine_free(m);
+  cr_engine_free(engine);
+}
+
 /* Everything in flight, waiting or finished goes with the engine; ASan and valgrind say whether all of it. */
 static void test_free_in_flight(void)
 {
@@ -906,6 +922,7 @@ int main(void)
   test_bad_options();
   test_many();
   test_cancel();
+  test_cancel_unsure();
   test_free_in_flight();
   test_waiting();
   test_once();

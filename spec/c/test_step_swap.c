@@ -433,6 +433,29 @@ static void test_parameters(void)
   cr_account_unref(account);
 }
 
+/* The write's answer is lost and then nobody can look: the end says that the holder may have been changed. */
+static void test_lost_and_blind(void)
+{
+  struct fake fake;
+  set_up(&fake);
+  fake_fault(&fake, "UpdateDistribution", 1, FAKE_LOSE_AFTER, 0, NULL, NULL);
+  fake_fault(&fake, "GetDistributionConfig", 2, FAKE_ERROR, 403, "AccessDenied", "no");
+  struct cr_machine *m = swapped(&fake, "");
+  fake_check_failed(m, &fake, "step:swap", CR_KIND_SERVICE, "AccessDenied");
+  CHECK(m->error.ambiguous && fake.puts == 1);
+  cr_machine_free(m);
+  fake_free(&fake);
+
+  set_up(&fake);   /* read back: somebody else's, and that is sure */
+  fake.before = change_certificate;
+  fake_fault(&fake, "UpdateDistribution", 1, FAKE_LOSE_BEFORE, 0, NULL, NULL);
+  m = swapped(&fake, "");
+  fake_check_failed(m, &fake, "step:swap", CR_KIND_CONFLICT, "ForeignCertificate");
+  CHECK(!m->error.ambiguous && fake.puts == 0);
+  cr_machine_free(m);
+  fake_free(&fake);
+}
+
 int main(void)
 {
   struct mk_ca ca = mk_ca("Test CA", NULL);
@@ -447,6 +470,7 @@ int main(void)
   test_foreign();
   test_etag();
   test_lost();
+  test_lost_and_blind();
   test_in_progress();
   test_illegal_otherwise();
   test_not_visible();
