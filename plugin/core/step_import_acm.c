@@ -183,7 +183,7 @@ static bool plausible(const struct cr_import *import, const struct cr_node *summ
   const char *type = cr_get_text(summary, "Type"), *algorithm = cr_get_text(summary, "KeyAlgorithm");
   bool known = strncmp(leaf->key_type, "RSA_", 4) == 0 || strncmp(leaf->key_type, "EC_", 3) == 0;
   int64_t not_after = cr_get_int(summary, "NotAfter", leaf->not_after);
-  return cr_get_text(summary, "CertificateArn") && (!type || strcmp(type, "IMPORTED") == 0) &&
+  return (!type || strcmp(type, "IMPORTED") == 0) &&
          (!algorithm || !known || same_algorithm(algorithm, leaf->key_type)) &&
          not_after >= leaf->not_after - SAME_SECONDS && not_after <= leaf->not_after + SAME_SECONDS;
 }
@@ -219,6 +219,16 @@ static int add_candidate(struct cr_import *import, const struct cr_node *summary
 
 static void list_page(struct cr_import *import);
 
+/* Anything else says nothing of what is there. */
+static bool is_listing(const struct cr_node *summaries)
+{
+  const struct cr_node *summary = summaries && summaries->type == CR_NODE_LIST ? summaries->first : NULL;
+  while(summary && cr_get_text(summary, "CertificateArn")) {
+    summary = summary->next;
+  }
+  return summaries && summaries->type == CR_NODE_LIST && !summary;
+}
+
 static void have_page(struct cr_step *step, const struct cr_moment *now, const struct cr_node *answer,
                       const struct cr_error *failure)
 {
@@ -229,7 +239,14 @@ static void have_page(struct cr_step *step, const struct cr_moment *now, const s
     cr_step_fail_cause(step, failure, NULL);
     return;
   }
-  for(const struct cr_node *summary = summaries ? summaries->first : NULL; summary; summary = summary->next) {
+  if(!is_listing(summaries)) {
+    struct cr_error err;
+    cr_fail(&err, CR_KIND_PARSE, "NoListing",
+            "ACM's answer holds no list of certificates: whether this one is there already is not known");
+    cr_step_fail(step, &err);
+    return;
+  }
+  for(const struct cr_node *summary = summaries->first; summary; summary = summary->next) {
     if(plausible(import, summary) && add_candidate(import, summary)) {
       cr_step_fail_memory(step);
       return;

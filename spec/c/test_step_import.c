@@ -390,6 +390,37 @@ static X509 *leaf_like(EVP_PKEY *key, const struct mk_ca *ca, int days)
   return mk_certificate(&options);
 }
 
+/* The import's answer is lost and then nobody can look: the end says that there may be a new certificate. */
+static void test_acm_lost_and_blind(void)
+{
+  struct fake fake;
+  fake_init(&fake);
+  fake_fault(&fake, "ImportCertificate", 1, FAKE_LOSE_AFTER, 0, NULL, NULL);
+  fake_fault(&fake, "ListCertificates", 2, FAKE_ERROR, 400, "AccessDeniedException", "no");
+  struct cr_machine *m = run_import(&fake, "{\"store\":\"acm\"}");
+  fake_check_failed(m, &fake, "step:import", CR_KIND_SERVICE, "AccessDeniedException");
+  CHECK(m->error.ambiguous && m->unsure && fake.imports == 1);
+  cr_machine_free(m);
+  fake_free(&fake);
+}
+
+/* An answer without a listing is no empty listing: importing on it could be the second time. */
+static void test_acm_no_listing(void)
+{
+  static const char *const bodies[] = { "{}", "{\"CertificateSummaryList\":null}", "{\"CertificateSummaryList\":\"\"}",
+                                        "{\"CertificateSummaryList\":{\"a\":1}}" };
+  for(size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+    struct fake fake;
+    fake_init(&fake);
+    fake_fault(&fake, "ListCertificates", 0, FAKE_BODY, 200, NULL, bodies[i]);
+    struct cr_machine *m = run_import(&fake, "{\"store\":\"acm\"}");
+    fake_check_failed(m, &fake, "step:import", CR_KIND_PARSE, "NoListing");
+    CHECK(fake.imports == 0);
+    cr_machine_free(m);
+    fake_free(&fake);
+  }
+}
+
 int main(void)
 {
   struct mk_ca root = mk_ca("Root", NULL), ca = mk_ca("Intermediate", &root);
@@ -418,6 +449,8 @@ int main(void)
     test_acm_attempted();
     test_acm_twins();
     test_acm_failures();
+    test_acm_lost_and_blind();
+    test_acm_no_listing();
     test_iam();
     test_iam_conflicts();
     test_iam_lost();
