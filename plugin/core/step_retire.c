@@ -153,7 +153,7 @@ static void deleted(struct cr_step *step, const struct cr_moment *now, const str
   } else if(cr_step_code(failure, "NoSuchEntity")) {
     name_lost(retire, now);
   } else if(failure->ambiguous && ++retire->lost < LOST_MAX) {
-    retire->unsure = true;
+    retire->unsure = step->machine.unsure = true;
     cr_step_wait(step, now, cr_step_backoff(retire->lost - 1, 1000, 10000), from_the_top);
   } else if(cr_step_code(failure, "ResourceInUse") || cr_step_code(failure, "DeleteConflict") ||
             cr_step_code(failure, "Conflict")) {
@@ -255,7 +255,7 @@ static void judge_in_use(struct cr_retire *retire, const struct cr_node *in_use)
 {
   const struct cr_node *other = NULL;
   size_t count = 0;
-  for(const struct cr_node *arn = in_use ? in_use->first : NULL; arn; arn = arn->next, count++) {
+  for(const struct cr_node *arn = in_use->first; arn; arn = arn->next, count++) {
     if(!other && !(arn->type == CR_NODE_TEXT && strstr(arn->text, ":cloudfront:"))) {
       other = arn;
     }
@@ -273,7 +273,7 @@ static void described(struct cr_step *step, const struct cr_moment *now, const s
                       const struct cr_error *failure)
 {
   struct cr_retire *retire = cr_retire_of(step);
-  const struct cr_node *certificate = cr_get(answer, "Certificate");
+  const struct cr_node *certificate = cr_get(answer, "Certificate"), *in_use = cr_get(certificate, "InUseBy");
   const char *type = cr_get_text(certificate, "Type");
   if(failure && cr_step_code(failure, "ResourceNotFound")) {
     gone(retire);
@@ -282,11 +282,12 @@ static void described(struct cr_step *step, const struct cr_moment *now, const s
   if(failure) {
     cr_retire_unknown(retire, CR_FACT_NOT_IN_USE, failure);
     cr_retire_unknown(retire, CR_FACT_IMPORTED, failure);
-  } else if(!certificate || certificate->type != CR_NODE_MAP || !type) {
+  } else if(!type || !in_use || in_use->type != CR_NODE_LIST) {
     cr_retire_unclear(retire, CR_FACT_NOT_IN_USE, "ACM's description is not one");
     cr_retire_unclear(retire, CR_FACT_IMPORTED, "ACM's description is not one");
   } else {
-    judge_in_use(retire, cr_get(certificate, "InUseBy"));
+    step->machine.unsure = false; /* it is still there: no deletion took effect */
+    judge_in_use(retire, in_use);
     if(strcmp(type, "IMPORTED") == 0) {
       cr_retire_fact(retire, CR_FACT_IMPORTED, true, "it was imported");
     } else {
@@ -313,6 +314,7 @@ static void have_names(struct cr_step *step, const struct cr_moment *now, const 
   for(item = list ? list->first : NULL; item; item = item->next) {
     const char *name = cr_get_text(item, "ServerCertificateName");
     if(name && cr_streq(cr_get_text(item, "ServerCertificateId"), retire->reference)) {
+      step->machine.unsure = false; /* it is still there: no deletion took effect */
       snprintf(retire->name, sizeof retire->name, "%s", name);
       cr_retire_fact(retire, CR_FACT_NOT_IN_USE, true, "IAM keeps no list of uses; it refuses to delete one in use");
       cr_retire_gather(retire, now);

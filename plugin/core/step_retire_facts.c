@@ -261,11 +261,12 @@ static void next_changed(struct cr_retire *retire, const struct cr_moment *now)
 
 static void tenant_page(struct cr_retire *retire);
 
-/* The endpoint does not know the operation at all: a partition or an emulation without tenants. */
+/* The endpoint does not know the operation at all: a partition or an emulation without tenants. A 404 without an error
+ * code of AWS's kind may come from anything on the way, and proves nothing. */
 static bool no_such_operation(const struct cr_error *failure)
 {
   return cr_step_code(failure, "InvalidAction") || cr_step_code(failure, "UnknownOperation") ||
-         (failure->status == 404 && !cr_step_code(failure, "EntityNotFound"));
+         (failure->status == 404 && !cr_step_code(failure, "EntityNotFound") && !cr_step_code(failure, "HTTP404"));
 }
 
 static void have_tenants(struct cr_step *step, const struct cr_moment *now, const struct cr_node *answer,
