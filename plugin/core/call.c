@@ -39,6 +39,7 @@ struct call {
   int64_t started_mono_ms;
   int64_t until_mono_ms;             /* WAITING */
   int64_t signed_offset_ms;          /* the clock offset the attempt on its way was signed with */
+  int64_t signed_unix_ms;            /* and when, by this machine's clock */
   int attempts, throttles, transients;
   double last_cost;                  /* what the latest retry took from the account's bucket */
   bool skew_corrected;
@@ -165,6 +166,7 @@ static int draw(struct call *call, const struct cr_moment *now, struct cr_error 
     request->within_ms = call->started_mono_ms + call->deadline_ms - now->mono_ms;
   }
   call->signed_offset_ms = call->account->clock_offset_ms;
+  call->signed_unix_ms = now->unix_ms;
   return call->account->access_key_id ? add_signature(call, now, err) : 0;
 }
 
@@ -299,12 +301,19 @@ static bool learn_clock(struct call *call, const struct cr_moment *now, int64_t 
   return true;
 }
 
+/* The clock jumped between signing and the answer: the machine slept, or its time was set. */
+static bool has_jumped(const struct call *call, const struct cr_moment *now)
+{
+  int64_t passed = now->unix_ms - call->signed_unix_ms;
+  return passed >= CR_SKEW_MS || passed <= -CR_SKEW_MS;
+}
+
 static void retry_skew(struct call *call, const struct cr_moment *now, int64_t server_ms)
 {
   struct cr_error *err = &call->machine.error;
   bool learned = learn_clock(call, now, server_ms);
 
-  if(learned && !call->skew_corrected) {
+  if((learned || has_jumped(call, now)) && !call->skew_corrected) {
     call->skew_corrected = true;
     wait_or_fail(call, now, 0);
     return;

@@ -299,6 +299,22 @@ static void test_clock(void)
   script_end(&s);
 }
 
+/* The machine slept between signing and sending: its clock is right again when the refusal comes. */
+static void test_clock_suspended(void)
+{
+  struct script s;
+  begin_write(&s);
+  CHECK(script_need(&s) == CR_NEED_SEND);
+  s.now.unix_ms += 3600000;
+  s.now.mono_ms += 100;
+  script_answer(&s, 403, "date: Thu, 15 Jan 2026 13:00:00 GMT\n", SKEWED);
+  CHECK(script_need(&s) == CR_NEED_SEND && s.account->clock_offset_ms == 0);
+  CHECK_STR(script_header(&s, "X-Amz-Date"), "20260115T130000Z");
+  script_answer(&s, 403, "date: Thu, 15 Jan 2026 13:00:00 GMT\n", SKEWED);
+  CHECK(script_need(&s) == CR_NEED_FAILED && s.m->error.kind == CR_KIND_CREDENTIALS);
+  script_end(&s);
+}
+
 /* Two calls on their way with the wrong clock: the second one's failure comes when the first has already learned. */
 static void test_clock_shared(void)
 {
@@ -380,6 +396,7 @@ int main(void)
   test_writes();
   test_final_transport();
   test_clock();
+  test_clock_suspended();
   test_clock_shared();
   test_deadline();
   test_redaction();
