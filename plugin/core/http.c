@@ -227,6 +227,7 @@ static int set_up(struct http *http, const struct cr_node *params, struct cr_err
   if(!*request->method || request->method[strspn(request->method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")]) {
     return bad(err, "method must be a word in capitals");
   }
+  request->once = strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0;
   body = cr_get(copy, "body");
   if(body && body->type != CR_NODE_NULL) {
     if(body->type != CR_NODE_TEXT) {

@@ -119,10 +119,27 @@ static void test_lost(void)
   }
 }
 
+/* Sent once, as promised: libcurl repeats what a reused connection loses, so writes get one of their own. */
+static void test_once(void)
+{
+  static const struct { const char *method; bool once; } table[] = {
+    { "GET", false }, { "HEAD", false }, { "POST", true }, { "PUT", true }, { "PATCH", true }, { "DELETE", true },
+  };
+  for(size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+    struct cr_moment now = { 0, 0, 0.5 };
+    struct cr_want want;
+    struct cr_error err;
+    struct cr_machine *m = make(PAIRS("url", "http://h/", "method", table[i].method), NULL, NULL, &err);
+    CHECK(m && m->class->next(m, &now, &want) == CR_NEED_SEND && want.request->once == table[i].once);
+    cr_machine_free(m);
+  }
+}
+
 int main(void)
 {
   test_misuse();
   test_request();
   test_lost();
+  test_once();
   return check_end();
 }
