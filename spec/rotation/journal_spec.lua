@@ -42,7 +42,7 @@ describe("journal", function()
     written()
     local state = assert(journal_module.load(path)):state()
     assert.equal(made.NEW, state.to)
-    assert.is_true(state.import_begun)
+    assert.is_false(state.import_open)
     assert.equal(14, state.begun.E2)
     assert.is_true(state.swapped.E2.changed)
     assert.equal(16, state.begun.E3)
@@ -53,6 +53,88 @@ describe("journal", function()
     assert.equal("changing", summary.phase)
     assert.equal(1, summary.done)
     assert.equal(3, summary.total)
+  end)
+
+  it("knows an import whose outcome got lost, and what a change undoes", function()
+    local lines = {}
+    for line in written():gmatch("[^\n]+\n") do lines[#lines + 1] = line end
+    local function state_of(more)
+      local text = table.concat(lines, "", 1, 6)
+      for _, entry in ipairs(more) do text = text .. json.encode(entry) .. "\n" end
+      local file = assert(io.open(path, "wb"))
+      file:write(text)
+      file:close()
+      return assert(journal_module.load(path)):state()
+    end
+    local file = assert(io.open(path, "wb"))
+    file:write(table.concat(lines, "", 1, 3))
+    file:close()
+    assert.is_true(assert(journal_module.load(path)):state().import_open)
+    -- E2 and E3 are the second wave; E3 is in conflict, so the wave is walked again although it was through.
+    local foreign = { kind = "conflict", code = "ForeignCertificate", message = "names another" }
+    local entries = {
+      { at = 20.25, event = "outcome", step = "swap", id = "E3", error = foreign },
+      { at = 21.5, event = "outcome", step = "settle", wave = 2, result = { holders = 1, foreign = {} } },
+      { at = 22, event = "wave", wave = 2 }, { at = 23, event = "end" },
+    }
+    local state = state_of(entries)
+    assert.equal("names another", state.conflicts.E3)
+    assert.is_nil(state.soaked[2])
+    assert.is_nil(state.settled[2])
+    assert.equal(23, state.ended)
+    assert.equal(21.5, state.last_charged)
+    -- Brought into line later: no conflict, to be settled, the end to be written again.
+    entries[5] = { at = 30, event = "outcome", step = "swap", id = "E3", result = { changed = true } }
+    state = state_of(entries)
+    assert.is_nil(state.conflicts.E3)
+    assert.is_nil(state.settled[2])
+    assert.is_nil(state.ended)
+    entries[6] = { at = 31, event = "outcome", step = "settle", wave = 2, result = { holders = 2, foreign = { "E2" } } }
+    state = state_of(entries)
+    assert.is_string(state.conflicts.E2)
+    assert.is_nil(state.soaked[2])
+  end)
+
+  it("keeps times with their fractions", function()
+    local journal = assert(journal_module.create(path, a_plan(), 1768478400.123456))
+    assert(journal:append({ at = 1768478400.123456, event = "begin" }))
+    assert(journal:append({ at = 1768478401.000001, event = "intent", step = "swap", id = "E2" }))
+    journal:close()
+    local state = assert(journal_module.load(path)):state()
+    assert.equal(1768478400.123456, state.started)
+    assert.equal(1768478401.000001, state.begun.E2)
+  end)
+
+  it("refuses entries out of shape instead of stumbling over them", function()
+    local header = written():match("^[^\n]+\n")
+    for _, entry in ipairs({
+      '{"at":1,"event":"intent","step":"swap"}', '{"at":1,"event":"wave","wave":9}', '{"event":"begin"}',
+      '{"at":1,"event":"outcome","step":"settle","wave":"x","result":{}}',
+      '{"at":1,"event":"outcome","step":"import","result":{}}',
+      '{"at":1,"event":"outcome","step":"swap","id":"E1","result":1}', "[]",
+    }) do
+      local parsed, err = journal_module.parse(path, header .. entry .. "\n")
+      assert.is_nil(parsed, entry)
+      assert.equal("MalformedJournal", err.code)
+    end
+  end)
+
+  it("never overwrites a file that is not its own torn header", function()
+    for _, text in ipairs({ "a single line", "a single line\n", '{"at":"home"}', '{"at":12,"certrotate":2', '{"version":1}' }) do
+      local file = assert(io.open(path, "wb"))
+      file:write(text)
+      file:close()
+      local journal, err = journal_module.create(path, a_plan(), 1)
+      assert.is_nil(journal, text)
+      assert.equal("MalformedJournal", err.code)
+      assert.equal(text, read(path))
+    end
+    for _, text in ipairs({ "", "{", '{"at":17', '{"at":1768478400.5,"certr', '{"at":17,"certrotate":1,"plan":{"cre' }) do
+      local file = assert(io.open(path, "wb"))
+      file:write(text)
+      file:close()
+      assert(journal_module.create(path, a_plan(), 1)):close()
+    end
   end)
 
   it("understands a line torn at every byte of the last one", function()

@@ -4,6 +4,7 @@ local core = require("certrotate.core")
 local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
 local inventory_module = require("certrotate.rotation.inventory")
+local policy_module = require("certrotate.rotation.policy")
 
 local M = {}
 
@@ -27,6 +28,7 @@ M.DEDICATED_IP_QUOTA = 2
 ---@field holders certrotate.Holder[]        what would be changed
 ---@field left_out { Id: string, reason: string }[]
 ---@field store "acm"|"iam"
+---@field replace? string                    reference of the old one, as distributions name it
 ---@field old? certrotate.StoredCertificate
 ---@field to? string                         reference of the new certificate where it is already stored
 
@@ -84,13 +86,30 @@ local function check_aliases(facts, out)
   end
 end
 
-local function check_holders(facts, out)
-  local versions, list, in_progress = {}, {}, {}
-  for _, holder in ipairs(facts.holders) do
-    if holder.HttpVersion ~= "" and not versions[holder.HttpVersion] then
-      versions[holder.HttpVersion] = holder.Id
-      list[#list + 1] = ("%s (%s)"):format(holder.HttpVersion, holder.Id)
+-- Everybody who will share the new certificate: those to be changed, and those who have it already.
+local function check_http_versions(facts, out)
+  local versions, list = {}, {}
+  local function look(holders)
+    for _, holder in ipairs(holders) do
+      local version = holder.HttpVersion
+      if version ~= "" and not versions[version] then
+        versions[version] = true
+        list[#list + 1] = ("%s (%s)"):format(version, holder.Id)
+      end
     end
+  end
+  look(facts.holders)
+  if facts.to and #facts.holders > 0 then look(facts.inventory:holders_of(facts.to)) end
+  if #list > 1 then
+    table.sort(list)
+    finding(out, "refuse", "HttpVersionsDiffer",
+      "distributions that share a certificate must use one HttpVersion, these differ: %s", some(list, 4))
+  end
+end
+
+local function check_holders(facts, out)
+  local in_progress = {}
+  for _, holder in ipairs(facts.holders) do
     if holder.Status ~= "Deployed" then in_progress[#in_progress + 1] = holder.Id end
     if facts.store == "iam" and holder.ConnectionMode == "tenant-only" then
       finding(out, "refuse", "IamOnMultiTenant",
@@ -102,14 +121,32 @@ local function check_holders(facts, out)
         .. "or leave the distribution out with --only", holder.Id, facts.continuous_deployment[holder.Id])
     end
   end
-  if #list > 1 then
-    table.sort(list)
-    finding(out, "refuse", "HttpVersionsDiffer",
-      "distributions that share a certificate must use one HttpVersion, these differ: %s", some(list, 4))
-  end
   if #in_progress > 0 then
     finding(out, "warn", "InProgress", "%d of the distributions are being deployed right now (%s); each is waited for",
       #in_progress, some(in_progress, 4))
+  end
+end
+
+-- What uses the old certificate and is not going to be changed: load balancers, distribution tenants, holders left out.
+local function check_others(facts, out)
+  local known, others, charged = {}, {}, {}
+  for _, holder in ipairs(facts.inventory.holders) do known[holder.ARN] = true end
+  for _, arn in ipairs(facts.old and facts.old.in_use_by or {}) do
+    if type(arn) == "string" and not known[arn] then others[#others + 1] = arn end
+  end
+  if #others > 0 then
+    finding(out, "warn", "UsedElsewhere",
+      "ACM says that %s %s the old certificate too; certrotate does not change %s, and the old certificate cannot be "
+      .. "retired while that is so", some(others, 3), #others == 1 and "uses" or "use", #others == 1 and "it" or "them")
+  end
+  for _, left in ipairs(facts.left_out or {}) do
+    local holder = facts.inventory:holder(left.Id)
+    if holder and policy_module.charged(holder) then charged[#charged + 1] = left.Id end
+  end
+  if #charged > 0 and #facts.holders > 0 then
+    finding(out, "warn", "OverlapGoesOn",
+      "%s keeps the old certificate on dedicated IP addresses: both certificates are charged for until it is changed too",
+      some(charged, 4))
   end
 end
 
@@ -155,7 +192,9 @@ function M.evaluate(facts)
     finding(out, "refuse", "StoreInChina", "CloudFront in China takes certificates of the IAM store only; use --store iam")
   end
   check_aliases(facts, out)
+  check_http_versions(facts, out)
   check_holders(facts, out)
+  check_others(facts, out)
   check_quota(facts, out)
   if facts.clock_offset and math.abs(facts.clock_offset) >= 300 then
     finding(out, "warn", "WrongClock", "this machine's clock is %s %s; AWS's time is used, better set it right",
@@ -182,6 +221,21 @@ local function continuous_deployment(aws, holders)
   return found
 end
 
+-- SHA-256 of the leaf a store has; nil when it is no certificate, nil and an error when it cannot be read.
+local function stored_fingerprint(aws, stored)
+  local got, err, pem
+  if stored.store == "acm" then
+    got, err = aws.acm:get_certificate({ CertificateArn = stored.reference })
+    pem = got and got.Certificate
+  else
+    got, err = aws.iam:get_server_certificate({ ServerCertificateName = stored.name })
+    pem = got and got.ServerCertificate and got.ServerCertificate.CertificateBody
+  end
+  if not got then return nil, err end
+  local info = type(pem) == "string" and core.certificate(pem)
+  return info and info.fingerprint or nil
+end
+
 -- The old certificate as its store has it. A store that cannot be read is an error: rule 2, unknown means no.
 local function old_certificate(aws, inventory, reference)
   local old = inventory:certificate(reference)
@@ -205,21 +259,26 @@ local function old_certificate(aws, inventory, reference)
     old.type, old.managed_by, old.in_use_by = detail.Type, detail.ManagedBy, detail.InUseBy
     old.serial, old.not_after = detail.Serial, detail.NotAfter or old.not_after
   end
-  local pem, err
-  if old.store == "acm" then
-    pem, err = aws.acm:get_certificate({ CertificateArn = reference })
-    pem = pem and pem.Certificate
-  else
-    pem, err = aws.iam:get_server_certificate({ ServerCertificateName = old.name })
-    pem = pem and pem.ServerCertificate and pem.ServerCertificate.CertificateBody
-  end
-  if pem then
-    local info = core.certificate(pem)
-    if info then old.fingerprint = info.fingerprint end
-  elseif old.type == nil or old.type == "IMPORTED" then
+  local fingerprint, err = stored_fingerprint(aws, old)
+  if fingerprint then
+    old.fingerprint = fingerprint
+  elseif err and (old.type == nil or old.type == "IMPORTED") then
     return nil, err
   end
   return old
+end
+
+-- Where the new certificate is already, if it is: in the listing only those that end at the same moment can be it.
+-- Nothing is refused for want of this, so what cannot be read counts as not there.
+local function already_stored(aws, facts, leaf)
+  for _, one in ipairs(facts.inventory.certificates) do
+    if one.store == facts.store and one.reference ~= facts.replace and (one.type == nil or one.type == "IMPORTED")
+      and one.not_after and math.abs(one.not_after - leaf.not_after) <= 1
+      and stored_fingerprint(aws, one) == leaf.fingerprint then
+      return one.reference
+    end
+  end
+  return nil
 end
 
 local function choose_holders(facts, only)
@@ -268,8 +327,11 @@ function M.run(aws, options)
   if facts.replace then
     facts.old, err = old_certificate(aws, inventory, facts.replace)
     if not facts.old and err then return nil, err end
+    -- IAM's ARN is as exact as the id, and the id is what distributions name.
+    facts.replace = facts.old and facts.old.reference or facts.replace
   end
   facts.store = options.store or facts.old and facts.old.store or "acm"
+  facts.to = already_stored(aws, facts, leaf)
   facts.clock_offset = aws:clock_offset()
   local now = math.floor(aws.loop:now() + facts.clock_offset)
   facts.identity_findings, err = identity:check({ store = facts.store, now = now, trust = options.trust })
@@ -285,7 +347,7 @@ function M.run(aws, options)
   local findings = M.evaluate(facts)
   local result = {
     findings = findings, refused = false, inventory = inventory, holders = facts.holders, left_out = facts.left_out,
-    store = facts.store, old = facts.old, identity = leaf,
+    store = facts.store, replace = facts.replace, old = facts.old, to = facts.to, identity = leaf,
   }
   for _, one in ipairs(findings) do
     if one.level == "refuse" then result.refused = true end

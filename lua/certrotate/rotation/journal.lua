@@ -208,7 +208,7 @@ function Journal:close()
 end
 
 ---@class certrotate.JournalState
----@field import_begun boolean       an intent to import exists
+---@field import_open boolean        an import was begun and its outcome is not known
 ---@field to? string                 reference of the new certificate, once known
 ---@field adopted? boolean
 ---@field locks? string              where the locks of this rotation are
@@ -267,7 +267,7 @@ function handlers.begin(state, entry)
 end
 
 function handlers.intent(state, entry)
-  if entry.step == "import" then state.import_begun = true end
+  if entry.step == "import" then state.import_open = true end
   if entry.step == "swap" then state.begun[entry.id] = state.begun[entry.id] or entry.at end
 end
 
@@ -302,7 +302,8 @@ function outcomes.swap(state, entry, index)
 end
 
 function outcomes.import(state, entry)
-  if entry.result then state.to, state.adopted = entry.result.reference, entry.result.adopted end
+  if not entry.result then return end
+  state.to, state.adopted, state.import_open = entry.result.reference, entry.result.adopted, false
 end
 
 function outcomes.settle(state, entry, index)
@@ -329,7 +330,7 @@ end
 --- What the entries add up to. Pure.
 ---@return certrotate.JournalState
 function Journal:state()
-  local state = { import_begun = false, begun = {}, swapped = {}, conflicts = {}, settled = {}, verified = {}, soaked = {},
+  local state = { import_open = false, begun = {}, swapped = {}, conflicts = {}, settled = {}, verified = {}, soaked = {},
                   failed = {} }
   -- Wave by holder, and who is charged. Ids begin with a capital, so the key is no id.
   local index = { charged = {} }

@@ -204,7 +204,7 @@ function M.make(aws, options)
   local files, why = absolute(options.files)
   if not files then return nil, why end
   local plan, problem = M.compute({
-    from = options.replace, store = result.store, holders = result.holders, left_out = result.left_out,
+    from = result.replace, store = result.store, holders = result.holders, left_out = result.left_out,
     findings = result.findings, identity = result.identity, files = files, policy = policy,
     now = aws.loop:now() + aws:clock_offset(), endpoint = aws:endpoint("cloudfront"),
     deploy_seconds = options.deploy_seconds, cost = options.cost,

@@ -169,7 +169,7 @@ function Run:import()
   local ok
   ok, err = preflight.valid(self.aws, plan, identity)
   if not ok then return nil, err end
-  local attempted = state.import_begun
+  local attempted = state.import_open
   ok, err = self:record({ event = "intent", step = "import" })
   if not ok then return nil, err end
   local settings = plan.settings
