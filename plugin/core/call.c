@@ -19,6 +19,8 @@
 #define COST_RETRY 5
 #define COST_TIMEOUT 10
 #define TOKENS_MAX 500
+#define SECRET_PART 12                   /* so many characters of a secret are no chance */
+#define SECRET_REST 4
 
 enum state { SENDING, DECODING_RESULT, DECODING_ERROR, WAITING, DONE, FAILED };
 
@@ -122,7 +124,8 @@ static int add_signature(struct call *call, const struct cr_moment *now, struct 
     headers[count++] = (struct cr_header){ "X-Amz-Content-SHA256", out->payload_hash, strlen(out->payload_hash) };
   }
   if(out->add_security_token) {
-    headers[count++] = (struct cr_header){ "X-Amz-Security-Token", account->session_token, strlen(account->session_token) };
+    headers[count++] = (struct cr_header){ "X-Amz-Security-Token", account->session_token,
+                                           strlen(account->session_token) };
   }
   headers[count++] = (struct cr_header){ "Authorization", out->authorization.data, out->authorization.len };
   call->request.header_count = count;
@@ -146,7 +149,8 @@ static int draw(struct call *call, const struct cr_moment *now, struct cr_error 
   const struct cr_operation *operation = call->operation;
   struct cr_request *request = &call->request;
 
-  if(cr_draft_head(&call->draft, operation, &call->account->endpoints[operation->service], call->params.root, err) < 0) {
+  if(cr_draft_head(&call->draft, operation, &call->account->endpoints[operation->service], call->params.root,
+                   err) < 0) {
     return -1;
   }
   if(operation->identity && !call->draft.body.len &&
@@ -200,12 +204,28 @@ static void fail_deadline(struct call *call)
   fail(call);
 }
 
+/* Where a text begins to repeat a secret: whole, a good part of it (a token is longer than a message), or what the
+ * end of the text left of it. NULL: nowhere. */
+static char *find_secret(char *text, const char *secret)
+{
+  for(; secret && *secret && *text; text++) {
+    size_t same = 0;
+    while(secret[same] && text[same] == secret[same]) {
+      same++;
+    }
+    if(!secret[same] || same >= SECRET_PART || (same >= SECRET_REST && !text[same])) {
+      return text;
+    }
+  }
+  return NULL;
+}
+
 /* A message never repeats a secret, whatever a server put into it. */
 static void redact(const struct call *call, struct cr_error *err)
 {
   const char *secrets[] = { call->account->session_token, call->account->secret_access_key };
   for(size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
-    char *found = secrets[i] && *secrets[i] ? strstr(err->message, secrets[i]) : NULL;
+    char *found = find_secret(err->message, secrets[i]);
     if(found) {
       *found = '\0';
       remark(err, "[...]");
@@ -223,8 +243,8 @@ static void wait_or_fail(struct call *call, const struct cr_moment *now, int64_t
 
   if(call->deadline_ms && spent + delay_ms >= call->deadline_ms) {
     char text[96];
-    snprintf(text, sizeof text, " (gave up after %d attempt%s: the time limit of %" PRId64 " s is reached)", call->attempts,
-             call->attempts == 1 ? "" : "s", call->deadline_ms / 1000);
+    snprintf(text, sizeof text, " (gave up after %d attempt%s: the time limit of %" PRId64 " s is reached)",
+             call->attempts, call->attempts == 1 ? "" : "s", call->deadline_ms / 1000);
     remark(err, text);
     fail(call);
     return;
@@ -319,7 +339,8 @@ static void retry_skew(struct call *call, const struct cr_moment *now, int64_t s
     return;
   }
   if(strcmp(err->code, "SignatureDoesNotMatch") == 0 || strcmp(err->code, "InvalidSignatureException") == 0) {
-    remark(err, learned ? "; the clock of this machine is wrong" : "; check the secret access key and the signing region");
+    remark(err, learned ? "; the clock of this machine is wrong"
+                        : "; check the secret access key and the signing region");
   }
   fail(call);
 }
@@ -434,7 +455,6 @@ const struct cr_xml_view cr_bytes_view = { .under = NULL };
 
 static void answered_xml(struct call *call, const struct cr_moment *now)
 {
-  bool empty_allowed = call->operation->quiet || call->answer.status == 204;
   struct cr_error why;
   int rc = 0;
 
@@ -447,7 +467,7 @@ static void answered_xml(struct call *call, const struct cr_moment *now)
     rc = -1;
   } else if(call->xml) {
     rc = cr_xml_finish(call->xml, &why);
-  } else if(!empty_allowed && !call->answer.body.len) {
+  } else if(!call->operation->quiet && !call->answer.body.len) {
     rc = cr_fail(&why, CR_KIND_PARSE, "EmptyAnswer", "it is empty");
   }
   cr_xml_free(call->xml);
@@ -484,7 +504,8 @@ static void answered_json(struct call *call, const struct cr_moment *now)
 static void answered_json_error(struct call *call, const struct cr_moment *now)
 {
   int64_t server_ms;
-  cr_read_json_error(&call->answer, call->decode_failed ? NULL : call->error_tree.root, &call->machine.error, &server_ms);
+  cr_read_json_error(&call->answer, call->decode_failed ? NULL : call->error_tree.root, &call->machine.error,
+                     &server_ms);
   answered_error(call, now, server_ms);
 }
 

@@ -342,20 +342,42 @@ static int check_curl(struct cr_error *err)
 
   pthread_once(&once, init_curl); /* never undone: others in the process use libcurl too */
   if(global_code != CURLE_OK) {
-    return cr_fail(err, CR_KIND_TRANSPORT, "CurlInit", "libcurl cannot be initialised: %s", curl_easy_strerror(global_code));
+    return cr_fail(err, CR_KIND_TRANSPORT, "CurlInit", "libcurl cannot be initialised: %s",
+                   curl_easy_strerror(global_code));
   }
   info = curl_version_info(CURLVERSION_NOW);
   if(info->version_num < 0x075400 || !(info->features & CURL_VERSION_SSL)) {
     return cr_fail(err, CR_KIND_TRANSPORT, "CurlTooOld", "libcurl %s is too old or has no TLS: 7.84 or newer is needed",
                    info->version);
   }
+  /* Two of them in one process share names and crash. */
+  if(info->ssl_version && strncmp(info->ssl_version, "OpenSSL/", 8) == 0 &&
+     atoi(info->ssl_version + 8) != cr_probe_openssl_major()) {
+    return cr_fail(err, CR_KIND_TRANSPORT, "OpenSslMismatch", "libcurl uses %s, certrotate OpenSSL %d: build both with one",
+                   info->ssl_version, cr_probe_openssl_major());
+  }
 #ifdef CURL_VERSION_THREADSAFE
   if(!(info->features & CURL_VERSION_THREADSAFE)) {
-    return cr_fail(err, CR_KIND_TRANSPORT, "CurlNotThreadSafe", "libcurl %s was built without thread-safe initialisation",
-                   info->version);
+    return cr_fail(err, CR_KIND_TRANSPORT, "CurlNotThreadSafe",
+                   "libcurl %s was built without thread-safe initialisation", info->version);
   }
 #endif
   return 0;
+}
+
+/* Around whatever may write to a socket or fail in TLS. */
+static void enter_curl(const struct cr_engine *engine, struct cr_sigpipe *guard)
+{
+  guard->active = false;
+  if(engine->guard_sigpipe) {
+    cr_sigpipe_block(guard);
+  }
+}
+
+static void leave_curl(struct cr_sigpipe *guard)
+{
+  cr_sigpipe_restore(guard);
+  cr_probe_forget_errors();
 }
 
 static bool is_ours(const struct cr_engine *engine)
@@ -413,6 +435,7 @@ fail:
 
 void cr_engine_free(struct cr_engine *engine)
 {
+  struct cr_sigpipe guard;
   struct cr_slot *slot;
 
   if(!engine) {
@@ -423,6 +446,7 @@ void cr_engine_free(struct cr_engine *engine)
     cr_poller_close(&engine->poller);
     return;
   }
+  enter_curl(engine, &guard);
   while((slot = cr_slots_any(&engine->slots))) {
     if(slot->transfer) {
       cr_transfer_free(take_transfer(engine, slot));
@@ -433,8 +457,8 @@ void cr_engine_free(struct cr_engine *engine)
   cr_slots_free(&engine->slots);
   cr_hosts_free(&engine->hosts);
   curl_multi_cleanup(engine->multi);
-  cr_probe_forget_errors();
   cr_transport_close(&engine->transport);
+  leave_curl(&guard);
   cr_poller_close(&engine->poller);
   cr_schedule_free(&engine->schedule);
   cr_attempt_log_free(&engine->log);
@@ -483,6 +507,7 @@ static void uproot(struct cr_engine *engine, struct cr_slot *slot)
 bool cr_engine_cancel(struct cr_engine *engine, int64_t id)
 {
   struct cr_slot *slot = cr_slots_find(&engine->slots, id);
+  struct cr_sigpipe guard;
   struct cr_machine *m;
   bool ambiguous;
 
@@ -493,8 +518,9 @@ bool cr_engine_cancel(struct cr_engine *engine, int64_t id)
   /* A request on its way may have arrived; reading ones that use POST are suspected in vain. */
   ambiguous = m->unsure || (slot->transfer && !slot->transfer->request->handshake_only &&
                             strcmp(slot->transfer->request->method, "GET") != 0);
+  enter_curl(engine, &guard);
   uproot(engine, slot);
-  cr_probe_forget_errors();
+  leave_curl(&guard);
   cr_tree_free(&m->result);
   cr_fail(&m->error, CR_KIND_CANCELLED, "Cancelled", "cancelled");
   m->error.ambiguous = ambiguous;
@@ -536,14 +562,9 @@ size_t cr_engine_step(struct cr_engine *engine)
   }
   engine->wake = false;
   read_clock(engine);
-  if(engine->guard_sigpipe) {
-    cr_sigpipe_block(&guard);
-    run(engine);
-    cr_sigpipe_restore(&guard);
-  } else {
-    run(engine);
-  }
-  cr_probe_forget_errors();
+  enter_curl(engine, &guard);
+  run(engine);
+  leave_curl(&guard);
   /* Machines that were cut off by the number of rounds, not by the lack of a seat. */
   if(engine->ready.count + engine->returning.count && !cr_hosts_full(&engine->hosts)) {
     engine->wake = true;

@@ -194,7 +194,8 @@ static int milliseconds(const struct cr_node *params, const char *name, int64_t 
 {
   double seconds = cr_get_number(params, name, 0);
   if(cr_get(params, name) && !(seconds > 0 && seconds <= SECONDS_MAX)) {
-    return cr_fail(err, CR_KIND_INPUT, "InvalidParameter", "http: %s must be a number of seconds between 0 and a day", name);
+    return cr_fail(err, CR_KIND_INPUT, "InvalidParameter", "http: %s must be a number of seconds between 0 and a day",
+                   name);
   }
   *out = (int64_t)(seconds * 1000);
   if(seconds > 0 && *out == 0) {

@@ -70,9 +70,9 @@ void cr_poller_watch(struct cr_poller *poller, int fd, bool read, bool write)
     epoll_ctl(poller->epoll, EPOLL_CTL_DEL, fd, &event);
     return;
   }
-  /* The kernel forgets a closed socket by itself and libcurl may reuse the number: whatever is there is replaced. */
-  if(epoll_ctl(poller->epoll, EPOLL_CTL_MOD, fd, &event) < 0 && errno == ENOENT) {
-    epoll_ctl(poller->epoll, EPOLL_CTL_ADD, fd, &event);
+  /* Mostly new; the kernel forgets a closed socket by itself, and a number used again is no error. */
+  if(epoll_ctl(poller->epoll, EPOLL_CTL_ADD, fd, &event) < 0 && errno == EEXIST) {
+    epoll_ctl(poller->epoll, EPOLL_CTL_MOD, fd, &event);
   }
 }
 

@@ -115,3 +115,8 @@ void cr_probe_forget_errors(void)
 {
   ERR_clear_error();
 }
+
+int cr_probe_openssl_major(void)
+{
+  return (int)OPENSSL_version_major();
+}

@@ -16,6 +16,9 @@ void cr_roots_free(struct cr_roots *roots);
 int cr_probe_verify(const struct cr_roots *roots, const char *pem, size_t len, const char *host, int64_t now_unix,
                     long *result, char *message, size_t size, struct cr_error *err);
 
+/* The major version of the OpenSSL this runs with. */
+int cr_probe_openssl_major(void);
+
 /* libcurl leaves what OpenSSL complained about in the thread's error queue, where nginx would take it for its own. */
 void cr_probe_forget_errors(void);
 

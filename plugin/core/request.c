@@ -99,7 +99,8 @@ static int check_names(const struct cr_operation *operation, const struct cr_nod
       return cr_fail(err, CR_KIND_INPUT, "InvalidParameter", "%s: parameters are given by name", operation->name);
     }
     if(operation->protocol == CR_REST_XML && !find_param(operation, node->name)) {
-      return cr_fail(err, CR_KIND_INPUT, "UnknownParameter", "%s has no parameter \"%.100s\"", operation->name, node->name);
+      return cr_fail(err, CR_KIND_INPUT, "UnknownParameter", "%s has no parameter \"%.100s\"", operation->name,
+                     node->name);
     }
     for(size_t i = 0; operation->identity && i < sizeof from_identity / sizeof from_identity[0]; i++) {
       if(strcmp(node->name, from_identity[i]) == 0) {
@@ -187,7 +188,8 @@ static int add_path(struct cr_buf *url, const struct cr_operation *operation, co
       }
       if(strcmp(value, ".") == 0 || strcmp(value, "..") == 0) {
         /* Dots cannot be encoded, and as a path segment they would name another resource. */
-        return cr_fail(err, CR_KIND_INPUT, "InvalidParameter", "%s: %s must not be \"%s\"", operation->name, name, value);
+        return cr_fail(err, CR_KIND_INPUT, "InvalidParameter", "%s: %s must not be \"%s\"", operation->name, name,
+                       value);
       }
       cr_uri_encode(url, value, strlen(value), keep);
       at += len + 2;
@@ -353,8 +355,8 @@ static int form_body(struct cr_draft *draft, const struct cr_operation *operatio
   while(node) {
     if(is_scalar(node)) {
       if(form_name(node, params, name, sizeof name) < 0) {
-        return cr_fail(err, CR_KIND_INPUT, "InvalidParameter", "%s: a parameter is nested too deep or its name is too long",
-                       operation->name);
+        return cr_fail(err, CR_KIND_INPUT, "InvalidParameter",
+                       "%s: a parameter is nested too deep or its name is too long", operation->name);
       }
       form_pair(&draft->body, name, node->text, node->len);
     }
@@ -380,8 +382,8 @@ static int json_body(struct cr_draft *draft, const struct cr_node *params, struc
 }
 
 /* The unencrypted key exists in this function and in the body, and is wiped in both. */
-static int add_identity(struct cr_draft *draft, const struct cr_operation *operation, const struct cr_identity *identity,
-                        struct cr_error *err)
+static int add_identity(struct cr_draft *draft, const struct cr_operation *operation,
+                        const struct cr_identity *identity, struct cr_error *err)
 {
   const char *certificate = cr_identity_certificate_pem(identity), *chain = cr_identity_chain_pem(identity);
   struct cr_buf *body = &draft->body, key;

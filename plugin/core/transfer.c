@@ -15,6 +15,7 @@
 #define HEAD_MAX ((size_t)256 << 10)
 #define RESERVE_MAX ((size_t)1 << 20)
 #define SPARE_MAX 64
+#define NO_EXPECT ((size_t)512 << 10)      /* libcurl asks above 1 MiB */
 #define KEEP_BODY ((size_t)256 << 10)    /* larger memory of an answer is given back */
 #define LOW_SPEED_SECONDS 30
 
@@ -176,8 +177,8 @@ int cr_transport_open(struct cr_transport *transport, const struct cr_engine_opt
     return cr_fail(err, CR_KIND_INPUT, "InvalidUserAgent", "the user agent contains a line end");
   }
   if(transport->ca_file && access(transport->ca_file, R_OK) < 0) {
-    return cr_fail(err, CR_KIND_INPUT, "CaFileUnreadable", "the CA file \"%s\" cannot be read: check the path (ca_file, AWS_CA_BUNDLE)",
-                   transport->ca_file);
+    return cr_fail(err, CR_KIND_INPUT, "CaFileUnreadable",
+                   "the CA file \"%s\" cannot be read: check the path (ca_file, AWS_CA_BUNDLE)", transport->ca_file);
   }
   curl_share_setopt(transport->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
   return 0;
@@ -192,6 +193,9 @@ void cr_transport_close(struct cr_transport *transport)
   }
   curl_share_cleanup(transport->share);
   cr_roots_free(transport->roots);
+  if(transport->proxy) {
+    cr_wipe(transport->proxy, strlen(transport->proxy)); /* a password may be in it */
+  }
   free(transport->ca_file);
   free(transport->proxy);
   free(transport->no_proxy);
@@ -302,7 +306,7 @@ void cr_transfer_release(struct cr_transport *transport, struct cr_transfer *tra
 static int set_headers(struct cr_transfer *transfer, const struct cr_request *request)
 {
   struct cr_buf *head = &transfer->head;
-  size_t count = request->header_count + 3, used = 0, at = 0;
+  size_t count = request->header_count + 2, used = 0, at = 0;
   bool typed = false;
 
   if(count > transfer->node_cap) {
@@ -327,7 +331,9 @@ static int set_headers(struct cr_transfer *transfer, const struct cr_request *re
     }
     cr_buf_addc(head, '\0');
   }
-  cr_buf_add(head, "Accept:\0Expect:", sizeof "Accept:\0Expect:");
+  if(request->body_len > NO_EXPECT) {
+    cr_buf_add(head, "Expect:", sizeof "Expect:"); /* no question before a large body */
+  }
   if(!typed) {
     cr_buf_add(head, "Content-Type:", sizeof "Content-Type:"); /* none, instead of libcurl's own for a POST */
   }
@@ -339,7 +345,10 @@ static int set_headers(struct cr_transfer *transfer, const struct cr_request *re
     transfer->nodes[used].next = &transfer->nodes[used + 1];
     at += strlen(head->data + at) + 1;
   }
-  transfer->nodes[used - 1].next = NULL;
+  if(used) {
+    transfer->nodes[used - 1].next = NULL;
+  }
+  transfer->header_list = used ? transfer->nodes : NULL;
   return 0;
 }
 
@@ -347,7 +356,8 @@ static CURLcode set_method(CURL *easy, const struct cr_request *request)
 {
   CURLcode code = CURLE_OK;
   bool get = strcmp(request->method, "GET") == 0, head = strcmp(request->method, "HEAD") == 0;
-  bool post = strcmp(request->method, "POST") == 0, body = request->body_len || post || strcmp(request->method, "PUT") == 0;
+  bool post = strcmp(request->method, "POST") == 0, put = strcmp(request->method, "PUT") == 0;
+  bool body = request->body_len || post || put;
 
   if(body) {
     SET(CURLOPT_POST, 1L);
@@ -372,7 +382,8 @@ static CURLcode set_times(const struct cr_transport *transport, CURL *easy, cons
   CURLcode code = CURLE_OK;
   int64_t most = request->within_ms > 0 ? request->within_ms : INT32_MAX;
   int64_t total = request->total_timeout_ms > 0 ? request->total_timeout_ms : transport->options.total_timeout_ms;
-  int64_t connect = request->connect_timeout_ms > 0 ? request->connect_timeout_ms : transport->options.connect_timeout_ms;
+  int64_t connect = request->connect_timeout_ms > 0 ? request->connect_timeout_ms
+                                                    : transport->options.connect_timeout_ms;
 
   SET(CURLOPT_TIMEOUT_MS, (long)least(total, most));
   SET(CURLOPT_CONNECTTIMEOUT_MS, (long)least(connect, most));
@@ -429,7 +440,7 @@ static CURLcode set_request(const struct cr_transport *transport, struct cr_tran
     return set_probe(transfer, request);
   }
   SET(CURLOPT_FRESH_CONNECT, request->once ? 1L : 0L);
-  SET(CURLOPT_HTTPHEADER, transfer->nodes);
+  SET(CURLOPT_HTTPHEADER, transfer->header_list);
   return code == CURLE_OK ? set_method(easy, request) : code;
 }
 
@@ -451,7 +462,8 @@ static int check(const struct cr_transport *transport, const struct cr_request *
   return 0;
 }
 
-struct cr_transfer *cr_transfer_new(struct cr_transport *transport, const struct cr_request *request, struct cr_error *err)
+struct cr_transfer *cr_transfer_new(struct cr_transport *transport, const struct cr_request *request,
+                                    struct cr_error *err)
 {
   struct cr_transfer *transfer = request->handshake_only ? NULL : transport->spare;
   CURLcode code;
@@ -476,7 +488,8 @@ struct cr_transfer *cr_transfer_new(struct cr_transport *transport, const struct
   transfer->body_seen = 0;
   transfer->bytes_received = transfer->bytes_sent = 0;
   transfer->connections = 0;
-  transfer->head_done = transfer->too_large = transfer->head_too_large = transfer->sink_failed = transfer->out_of_memory = false;
+  transfer->head_done = transfer->too_large = transfer->head_too_large = false;
+  transfer->sink_failed = transfer->out_of_memory = false;
   transfer->curl_message[0] = '\0';
   code = set_headers(transfer, request) < 0 ? CURLE_OUT_OF_MEMORY : set_request(transport, transfer, request);
   if(code != CURLE_OK) {

@@ -31,6 +31,7 @@ struct cr_transfer {
 
   struct curl_slist *nodes;            /* headers, pointing into head */
   size_t node_cap;
+  struct curl_slist *header_list;      /* its first, NULL when there are none */
   struct cr_buf head;
   struct curl_slist connect_to;
   char *connect_text;
@@ -47,7 +48,8 @@ void cr_transport_close(struct cr_transport *transport);
 
 /* A transfer ready for curl_multi_add_handle; request must stay until it is finished or released. NULL and *err
  * (kind INPUT: this request must not be sent) when it cannot be made. */
-struct cr_transfer *cr_transfer_new(struct cr_transport *transport, const struct cr_request *request, struct cr_error *err);
+struct cr_transfer *cr_transfer_new(struct cr_transport *transport, const struct cr_request *request,
+                                    struct cr_error *err);
 /* Fills transfer->answer after libcurl has ended it. now_unix: for the verification of a probed chain. */
 void cr_transfer_finish(struct cr_transport *transport, struct cr_transfer *transfer, CURLcode code, int64_t now_unix);
 /* Back to the spare ones, wiped. The handle must be out of the multi handle. */

@@ -78,8 +78,9 @@ static void explain_timeout(struct cr_transfer *transfer, const char *name, cons
 
   curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
   if(!connected) {
-    cr_fail(err, CR_KIND_TIMEOUT, name, "no connection to %s within %.1f s; check the endpoint, the network and the firewall",
-            target, (double)transfer->answer.elapsed_ms / 1000);
+    cr_fail(err, CR_KIND_TIMEOUT, name,
+            "no connection to %s within %.1f s; check the endpoint, the network and the firewall", target,
+            (double)transfer->answer.elapsed_ms / 1000);
   } else if(transfer->bytes_received) {
     cr_fail(err, CR_KIND_TIMEOUT, name, "the answer of %s stopped after %llu bytes; gave up after %.1f s", target,
             (unsigned long long)transfer->bytes_received, (double)transfer->answer.elapsed_ms / 1000);
@@ -98,8 +99,9 @@ static void explain_refusal(struct cr_transfer *transfer, const char *name, cons
     cr_fail(err, CR_KIND_PARSE, "AnswerTooLarge", "the answer of %s is larger than the limit of %zu bytes", target,
             transfer->max_body);
   } else if(transfer->head_too_large) {
-    cr_fail(err, CR_KIND_PARSE, "AnswerTooLarge", "the headers of the answer of %s are larger than the limit of %zu bytes",
-            target, transfer->answer.header_text.max);
+    cr_fail(err, CR_KIND_PARSE, "AnswerTooLarge",
+            "the headers of the answer of %s are larger than the limit of %zu bytes", target,
+            transfer->answer.header_text.max);
   } else if(transfer->out_of_memory) {
     cr_fail_memory(err);
   } else {
@@ -114,7 +116,8 @@ static void explain_tls(const struct cr_transport *transport, struct cr_transfer
 
   if(code == CURLE_PEER_FAILED_VERIFICATION) {
     cr_fail(err, CR_KIND_TRANSPORT, name,
-            "the TLS certificate of %s is not accepted: %s; if its CA is a private one, name the CA's file (ca_file, AWS_CA_BUNDLE)",
+            "the TLS certificate of %s is not accepted: %s; if its CA is a private one, name the CA's file (ca_file, "
+            "AWS_CA_BUNDLE)",
             target, detail(transfer, code));
   } else if(code == CURLE_SSL_CACERT_BADFILE) {
     cr_fail(err, CR_KIND_TRANSPORT, name, "the CA file %s cannot be used: %s (ca_file, AWS_CA_BUNDLE)",
@@ -131,7 +134,8 @@ static void explain(const struct cr_transport *transport, struct cr_transfer *tr
 
   switch(code) {
   case CURLE_COULDNT_RESOLVE_HOST:
-    cr_fail(err, CR_KIND_TRANSPORT, name, "no address is known for %s; check the name, the network and --endpoint-url", target);
+    cr_fail(err, CR_KIND_TRANSPORT, name, "no address is known for %s; check the name, the network and --endpoint-url",
+            target);
     return;
   case CURLE_COULDNT_RESOLVE_PROXY:
     cr_fail(err, CR_KIND_TRANSPORT, name, "no address is known for the proxy; check HTTPS_PROXY and its relatives");

@@ -1,6 +1,8 @@
 /* test_classify.c - error bodies, dates, Retry-After and retry decisions, as the pure functions they are. */
 #include "check.h"
 
+#include "random.h"
+
 #include "classify.h"
 
 #include <locale.h>
@@ -190,8 +192,37 @@ static void test_json_errors(void)
              "HTTP 400 without AWS's error body: a proxy, a load balancer or another server may have answered");
 }
 
+/* Damaged dates and bodies: any answer but a crash, and always a code and a message. */
+static void test_damage(void)
+{
+  static const char date[] = "Thu, 15 Jan 2026 12:00:00 GMT";
+  static const char body[] = "<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>";
+  int wrong = 0;
+  for(int i = 0; i < 20000; i++) {
+    char text[sizeof body];
+    struct cr_answer answer;
+    struct cr_error err;
+    int64_t server_ms;
+    memcpy(text, date, sizeof date);
+    text[random_below(sizeof date - 1)] = (char)random_below(256);
+    text[random_below(sizeof date)] = '\0';
+    wrong += cr_parse_date(text) < -1;
+    memcpy(text, body, sizeof body);
+    for(size_t damages = 1 + random_below(4); damages--;) {
+      text[random_below(sizeof body - 1)] = (char)random_below(256);
+    }
+    make(&answer, 400, "", text);
+    cr_read_xml_error(&answer, &err, &server_ms);
+    wrong += !err.code[0] || !err.message[0] || err.status != 400 || server_ms != -1;
+    cr_answer_free(&answer);
+  }
+  CHECK(wrong == 0);
+}
+
 int main(void)
 {
+  random_seed();
+  test_damage();
   test_dates();
   test_retry_after();
   test_trouble();
