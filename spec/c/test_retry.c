@@ -385,6 +385,48 @@ static void test_redaction(void)
   cr_account_unref(account);
 }
 
+/* A server that echoes what it was sent: a long token does not fit the message, and no part of it is repeated. */
+static void test_echoed_token(void)
+{
+  static const char head[] = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>you sent ";
+  char token[1201], body[2048];
+  for(size_t pad = 0; pad < 520; pad += 13) {
+    struct script s;
+    struct cr_account *account;
+    for(size_t i = 0; i < 1200; i++) {
+      token[i] = (char)('a' + (i * 7 + i / 26) % 26);
+    }
+    token[1200] = '\0';
+    account = script_account(token);
+    snprintf(body, sizeof body, "%s%*s%s</Message></Error></ErrorResponse>", head, (int)pad, "", token);
+    CHECK(script_begin(&s, account, "cloudfront", "GetDistribution", PAIRS("Id=E1")));
+    cr_account_unref(account);
+    CHECK(step(&s, 403, NULL, body) == CR_NEED_FAILED);
+    CHECK_STR(s.m->error.code, "AccessDenied");
+    char part[5];
+    for(size_t at = 0; at + 4 <= 600; at++) {
+      memcpy(part, token + at, 4);
+      part[4] = '\0';
+      if(strstr(s.m->error.message, part)) {
+        CHECK(!"four characters of the token in the message");
+        printf("# pad %zu: %s\n", pad, s.m->error.message);
+        break;
+      }
+    }
+    CHECK(strstr(s.m->error.message, "you sent ") != NULL);
+    script_end(&s);
+  }
+}
+
+/* 204 is no answer of these operations: a gateway's, perhaps, that never asked AWS. */
+static void test_no_content(void)
+{
+  struct script s;
+  begin_write(&s);
+  CHECK(step(&s, 204, NULL, "") == CR_NEED_FAILED && s.m->error.ambiguous && s.m->error.kind == CR_KIND_PARSE);
+  script_end(&s);
+}
+
 int main(void)
 {
   test_transient();
@@ -397,6 +439,8 @@ int main(void)
   test_final_transport();
   test_clock();
   test_clock_suspended();
+  test_echoed_token();
+  test_no_content();
   test_clock_shared();
   test_deadline();
   test_redaction();
