@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#define NUMBER_MAX 9223372036854774784.0 /* the largest double that an int64_t holds */
 #define WHOLE_MAX 9007199254740992.0 /* 2^53: every whole number below is exact as a double */
 
 /* Leaves the value on the stack. Raw: no metamethod runs halfway through a C function. */
@@ -121,7 +122,7 @@ double l_field_number(lua_State *L, int index, const char *what, const char *nam
     break;
   case LUA_TNUMBER:
     fallback = lua_tonumber(L, -1);
-    if(!isfinite(fallback) || fallback < least) {
+    if(!isfinite(fallback) || fallback < least || fallback > NUMBER_MAX) {
       luaL_error(L, "%s.%s: a number of %f or more expected", what, name, (lua_Number)least);
     }
     break;

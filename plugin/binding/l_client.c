@@ -13,12 +13,14 @@
 #include "step.h"
 #include "values.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define ACCOUNTS_MAX 4096
+#define ATTEMPTS_MAX 1000
 
 struct l_client {
   struct cr_engine *engine;       /* NULL: closed */
@@ -210,6 +212,7 @@ static int l_client_account(lua_State *L)
   struct l_client *self = check_client(L);
   struct account_box *box;
   struct cr_error err;
+  double most;
 
   lua_settop(L, 2);
   l_need_table(L, 2, "options");
@@ -224,7 +227,8 @@ static int l_client_account(lua_State *L)
   if(set_endpoints(L, box->account, &err) != 0) {
     return l_fail(L, &err);
   }
-  box->account->max_attempts = (int)l_field_number(L, 2, "options", "max_attempts", box->account->max_attempts, 1);
+  most = l_field_number(L, 2, "options", "max_attempts", box->account->max_attempts, 1);
+  box->account->max_attempts = most < ATTEMPTS_MAX ? (int)most : ATTEMPTS_MAX;
   open_engine(L, self);
   if(keep_account(self, box, &err) != 0) {
     return l_fail(L, &err);
@@ -595,7 +599,9 @@ static int l_client_wait(lua_State *L)
     seconds = -1;
   }
   if(!lua_isnoneornil(L, 3)) {
-    fd = (int)l_arg_whole(L, 3, 0);
+    int64_t number = l_arg_whole(L, 3, 0);
+    luaL_argcheck(L, number <= INT_MAX, 3, "a descriptor expected");
+    fd = (int)number;
   }
   lua_pushinteger(L, (lua_Integer)settle(L, self, cr_engine_wait(self->engine, seconds, fd)));
   return 1;

@@ -35,6 +35,18 @@ describe("core.client", function()
     assert(core.client { max_connections = 4, connect_timeout = 0.5, total_timeout = 3, user_agent = "x" }):close()
     assert.error_matches(function() core.client { max_conections = 4 } end,
       "options.max_conections: unknown field; one of: ca_file, proxy")
+    assert.error_matches(function() core.client { connect_timeout = 1e300 } end, "options.connect_timeout: ")
+    assert.error_matches(function() core.client { max_body = 1e300 } end, "options.max_body: ")
+    local client, many = assert(core.client()), options_for("https://127.0.0.1:9")
+    many.max_attempts = 1e15
+    assert(client:account(many))
+    for _, name in ipairs { "max_attempts", "expires_at" } do
+      local huge = options_for("https://127.0.0.1:9")
+      huge[name] = 1e300
+      assert.error_matches(function() client:account(huge) end, "options." .. name .. ": a number of")
+    end
+    assert.error_matches(function() client:wait(0, 2 ^ 32) end, "a descriptor expected")
+    client:close()
     assert.error_matches(function() core.client { max_connections = 1.5 } end, "options.max_connections: a whole number")
     assert.error_matches(function() core.client { connect_timeout = "1" } end,
       "options.connect_timeout: number expected, got string")
