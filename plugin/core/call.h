@@ -43,8 +43,10 @@ struct cr_operation {
   bool identity;                    /* body carries certificate, chain and key of the identity */
   bool with_etag;                   /* result gets ETag */
   bool with_body;                   /* result gets Body: the answer as received (configurations) */
-  const char *wrap;                 /* result becomes { <wrap> = parsed root } e.g. "DistributionConfig"; NULL: root's children */
-  bool quiet;                       /* success may have an empty body (DeleteCertificate); elsewhere that is a truncated answer */
+  const char *wrap;                 /* result becomes { <wrap> = parsed root } e.g. "DistributionConfig"; NULL: root's
+                                     * children */
+  bool quiet;                       /* success may have an empty body (DeleteCertificate); elsewhere that is a truncated
+                                     * answer */
   /* Turns XML's texts into lists, numbers and booleans by name. NULL for JSON.
    * Called once on the parsed root, before anything is wrapped or unwrapped; changes nodes in place. */
   void (*shape)(struct cr_node *root);
@@ -67,9 +69,9 @@ struct cr_machine *cr_call_new(struct cr_account *account, const struct cr_opera
  * owner that reads them itself. What such bytes are worth is the owner's to find out. */
 extern const struct cr_xml_view cr_bytes_view;
 
-/* ListDistributions as flat records, for Lua's inventory: { Id, ARN, Status, DomainName, Aliases = list, Comment, Enabled,
- * HttpVersion, Staging, ConnectionMode, SSLSupportMethod, MinimumProtocolVersion, reference, store } as far as AWS gave
- * them; default_certificate = true instead of the last two where there is none. */
+/* ListDistributions as flat records, for Lua's inventory: { Id, ARN, Status, DomainName, Aliases = list, Comment,
+ * Enabled, HttpVersion, Staging, ConnectionMode, SSLSupportMethod, MinimumProtocolVersion, reference, store } as far
+ * as AWS gave them; default_certificate = true instead of the last two where there is none. */
 extern const struct cr_xml_view cr_inventory_view;
 
 /* The steps' view of ListDistributions: the same, nested as AWS has it. */
@@ -79,7 +81,8 @@ extern const struct cr_xml_view cr_holders_view;
 bool cr_machine_attempt(struct cr_machine *m, struct cr_attempt *out);
 
 /* An unsigned request of any URL, without retries: metadata endpoints, the simulator's own pages.
- * params: { url=, method=, headers={ {name,value}.. } or map, body=, timeout=seconds, connect_timeout=, max_body=, no_proxy= };
+ * params: { url=, method=, headers={ {name,value}.. } or map, body=, timeout=seconds, connect_timeout=, max_body=,
+ * no_proxy= };
  * result { status=, headers={..}, body= }: any status is a result here. */
 struct cr_machine *cr_http_new(const struct cr_node *params, struct cr_error *err);
 

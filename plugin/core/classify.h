@@ -1,6 +1,6 @@
 /* classify.h - what an answer means: AWS's error bodies read, and whether to try again.
  *
- * Pure functions over texts and numbers (aws-reference 1.6, 1.7, 2.1, 3.1, 4.1, 8.1): no clock, no I/O, nothing kept. */
+ * Pure functions over texts and numbers (aws-reference 1.6, 1.7, 2.1, 3.1, 4.1, 8.1): no clock, no I/O, no state. */
 #ifndef CR_CLASSIFY_H
 #define CR_CLASSIFY_H
 

@@ -38,14 +38,16 @@ struct cr_engine;
 struct cr_engine *cr_engine_new(const struct cr_engine_options *options, struct cr_error *err);
 void cr_engine_free(struct cr_engine *engine);   /* cancels everything; quick, does not wait for a resolver */
 
-/* Takes ownership of m, also on failure. The id (> 0) is unique within the engine. Nothing is sent before the next step. */
+/* Takes ownership of m, also on failure. The id (> 0) is unique within the engine. Nothing is sent before the next
+ * step. */
 int cr_engine_submit(struct cr_engine *engine, struct cr_machine *m, int64_t *id, struct cr_error *err);
 /* The machine ends with CANCELLED and is then taken like any other. false: unknown id or finished. */
 bool cr_engine_cancel(struct cr_engine *engine, int64_t id);
 
 /* Never blocks. Returns how many machines are still running (finished ones not counted). */
 size_t cr_engine_step(struct cr_engine *engine);
-/* Waits up to seconds (< 0: as long as it takes) for something to do or for extra_fd (-1: none) to be readable, then steps. */
+/* Waits up to seconds (< 0: as long as it takes) for something to do or for extra_fd (-1: none) to be readable, then
+ * steps. */
 size_t cr_engine_wait(struct cr_engine *engine, double seconds, int extra_fd);
 
 /* A machine that needs JSON decoded: valid until cr_engine_decoded with the same id. false: none. */

@@ -59,7 +59,8 @@ const char *cr_identity_chain_pem(const struct cr_identity *identity);  /* "" wh
 int cr_identity_private_key_pem(const struct cr_identity *identity, struct cr_buf *out, struct cr_error *err);
 bool cr_identity_key_matches(const struct cr_identity *identity, const char *certificate_pem, size_t len);
 
-/* Exact, or one wildcard label on the same level; upper and lower case are the same. "*.a.b" covers "x.a.b" and the alias "*.a.b". */
+/* Exact, or one wildcard label on the same level; upper and lower case are the same. "*.a.b" covers "x.a.b" and the
+ * alias "*.a.b". */
 bool cr_name_covers(const char *name, const char *alias);
 bool cr_certificate_covers(const struct cr_certificate *certificate, const char *alias);
 

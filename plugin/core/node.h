@@ -48,11 +48,13 @@ char *cr_tree_text(struct cr_tree *tree, const char *text, size_t len);
 struct cr_node *cr_node_add(struct cr_tree *tree, struct cr_node *parent, const char *name, enum cr_node_type type);
 /* Each returns the new node or NULL. */
 struct cr_node *cr_add_text(struct cr_tree *tree, struct cr_node *parent, const char *name, const char *text);
-struct cr_node *cr_add_textn(struct cr_tree *tree, struct cr_node *parent, const char *name, const char *text, size_t len);
+struct cr_node *cr_add_textn(struct cr_tree *tree, struct cr_node *parent, const char *name, const char *text,
+                             size_t len);
 struct cr_node *cr_add_bool(struct cr_tree *tree, struct cr_node *parent, const char *name, bool truth);
 struct cr_node *cr_add_int(struct cr_tree *tree, struct cr_node *parent, const char *name, int64_t number);
 /* Deep copy of `from` (and its name, unless `name` is given) under parent of another tree. */
-struct cr_node *cr_node_copy(struct cr_tree *tree, struct cr_node *parent, const char *name, const struct cr_node *from);
+struct cr_node *cr_node_copy(struct cr_tree *tree, struct cr_node *parent, const char *name,
+                             const struct cr_node *from);
 
 /* Reading; all accept NULL and answer NULL, the fallback or "". */
 const struct cr_node *cr_get(const struct cr_node *map, const char *name);
