@@ -353,8 +353,9 @@ static int check_curl(struct cr_error *err)
   /* Two of them in one process share names and crash. */
   if(info->ssl_version && strncmp(info->ssl_version, "OpenSSL/", 8) == 0 &&
      atoi(info->ssl_version + 8) != cr_probe_openssl_major()) {
-    return cr_fail(err, CR_KIND_TRANSPORT, "OpenSslMismatch", "libcurl uses %s, certrotate OpenSSL %d: build both with one",
-                   info->ssl_version, cr_probe_openssl_major());
+    return cr_fail(err, CR_KIND_TRANSPORT, "OpenSslMismatch",
+                   "libcurl uses %s, certrotate OpenSSL %d: build both with one", info->ssl_version,
+                   cr_probe_openssl_major());
   }
 #ifdef CURL_VERSION_THREADSAFE
   if(!(info->features & CURL_VERSION_THREADSAFE)) {

@@ -72,8 +72,8 @@ static bool script_new(struct script *s, struct cr_account *account, const char 
   return s->m != NULL;
 }
 
-static inline bool script_begin(struct script *s, struct cr_account *account, const char *service, const char *operation,
-                         const char *const *pairs)
+static inline bool script_begin(struct script *s, struct cr_account *account, const char *service,
+                                const char *operation, const char *const *pairs)
 {
   struct cr_tree tree;
   cr_tree_init(&tree, 1 << 20);
@@ -136,7 +136,8 @@ static inline void script_lost(struct script *s, enum cr_sent sent, enum cr_kind
   struct cr_answer answer;
   cr_answer_init(&answer);
   answer.sent = sent;
-  cr_fail(&answer.error, kind, kind == CR_KIND_TIMEOUT ? "CURLE_OPERATION_TIMEDOUT" : "CURLE_RECV_ERROR", "the connection ended");
+  cr_fail(&answer.error, kind, kind == CR_KIND_TIMEOUT ? "CURLE_OPERATION_TIMEDOUT" : "CURLE_RECV_ERROR",
+          "the connection ended");
   answer.error.retryable = true;
   script_answered(s, &answer);
 }

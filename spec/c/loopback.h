@@ -141,7 +141,8 @@ static bool loopback_serve(struct loopback_peer *peer, const char *path, const c
     return loopback_answer(peer, 200, "", "slow", 4);
   }
   if(strncmp(path, "/status/", 8) == 0) {
-    return loopback_answer(peer, number, number / 100 == 3 ? "Location: http://127.0.0.1:1/elsewhere\r\n" : "", "status", 6);
+    return loopback_answer(peer, number, number / 100 == 3 ? "Location: http://127.0.0.1:1/elsewhere\r\n" : "",
+                           "status", 6);
   }
   if(strcmp(path, "/endless") == 0) {
     return loopback_text(peer, "HTTP/1.1 200 OK\r\n\r\n") && loopback_endless(peer, "0123456789abcdef", 0);
@@ -160,7 +161,8 @@ static bool loopback_serve(struct loopback_peer *peer, const char *path, const c
     return loopback_reset(peer);
   }
   if(strcmp(path, "/continue") == 0) {
-    return loopback_text(peer, "HTTP/1.1 100 Continue\r\nX-Early: yes\r\n\r\n") && loopback_answer(peer, 200, "", "late", 4);
+    return loopback_text(peer, "HTTP/1.1 100 Continue\r\nX-Early: yes\r\n\r\n") &&
+           loopback_answer(peer, 200, "", "late", 4);
   }
   if(strcmp(path, "/garbage") == 0) {
     return loopback_text(peer, "SMTP nonsense\r\n\r\n") && false;

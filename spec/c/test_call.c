@@ -41,51 +41,57 @@ static void test_golden(void)
 {
   static const char token[] = "AQoDYXdzEXAMPLETOKEN//+==";
   const struct golden table[] = {
-    { "cloudfront", "ListDistributions", NULL, PAIRS("MaxItems=#100"),
-      "https://cloudfront.amazonaws.com/2020-05-31/distribution?MaxItems=100", "GET", "",
-      "9de915197643ad0e18fe7e0990c8c41554d985367dbd33605d688b19010f440e" },
-    { "cloudfront", "ListDistributions", NULL, PAIRS("MaxItems=100", "Marker=E1ABC"),
-      "https://cloudfront.amazonaws.com/2020-05-31/distribution?Marker=E1ABC&MaxItems=100", "GET", "",
-      "09770960bfa026b1a7bfead52100b9e29fc56bcaf5f49d687e79d2d1832f87b2" },
-    { "cloudfront", "GetDistributionConfig", NULL, PAIRS("Id=EDFDVBD6EXAMPLE"),
-      "https://cloudfront.amazonaws.com/2020-05-31/distribution/EDFDVBD6EXAMPLE/config", "GET", "",
-      "2aa82458555d81f98c11771abcaa65fa2af176ac293160d0a9cdf702f3032a46" },
-    { "cloudfront", "GetDistributionConfig", token, PAIRS("Id=EDFDVBD6EXAMPLE"),
-      "https://cloudfront.amazonaws.com/2020-05-31/distribution/EDFDVBD6EXAMPLE/config", "GET", "",
-      "152dcf17f9025ddd69cd2cfdb9ab147fd5d033f20f11c809af1f630c73c93160" },
-    { "cloudfront", "GetDistribution", NULL, PAIRS("Id=EDFDVBD6EXAMPLE"),
-      "https://cloudfront.amazonaws.com/2020-05-31/distribution/EDFDVBD6EXAMPLE", "GET", "",
-      "cddd8a0c1864544b30092a99837597661ef4dfa928d808c411bd23fb45b787a6" },
-    { "cloudfront", "UpdateDistribution", NULL,
-      PAIRS("Id=EDFDVBD6EXAMPLE", "IfMatch=E2QWRUHAPOMQZL",
-            "DistributionConfig=<DistributionConfig xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Comment/></DistributionConfig>"),
-      "https://cloudfront.amazonaws.com/2020-05-31/distribution/EDFDVBD6EXAMPLE/config", "PUT",
-      "<DistributionConfig xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Comment/></DistributionConfig>",
-      "2eddec6b6842f7de920a225e1f38b8fcdc2585ca65d28fbf413157e57c7c6a3b" },
-    { "cloudfront", "ListDistributionTenantsByCustomization", NULL, PAIRS("CertificateArn=" ARN),
-      "https://cloudfront.amazonaws.com/2020-05-31/distribution-tenants-by-customization", "POST",
-      "<ListDistributionTenantsByCustomizationRequest xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><CertificateArn>"
-      ARN "</CertificateArn><MaxItems>100</MaxItems></ListDistributionTenantsByCustomizationRequest>", NULL },
-    { "iam", "ListServerCertificates", NULL, PAIRS("PathPrefix=/cloudfront/", "MaxItems=#100"), "https://iam.amazonaws.com/",
-      "POST", "Action=ListServerCertificates&Version=2010-05-08&PathPrefix=%2Fcloudfront%2F&MaxItems=100",
-      "a372d93377016e45c0a00a62ca3d6c053885063894e651a3b9a0a2ab32731e5c" },
-    { "iam", "DeleteServerCertificate", token, PAIRS("ServerCertificateName=www-example-com-20250115"),
-      "https://iam.amazonaws.com/", "POST",
-      "Action=DeleteServerCertificate&Version=2010-05-08&ServerCertificateName=www-example-com-20250115",
-      "e5c3eecd5f3c3a1de21d9747e1c677e9aaee884b3d8071caa2b02bd9cfc9419f" },
-    { "sts", "GetCallerIdentity", NULL, NULL, "https://sts.us-east-1.amazonaws.com/", "POST",
-      "Action=GetCallerIdentity&Version=2011-06-15", "7f2d536d7155649ac13e0d3d0ca3f176a9866596337bcccbe6661bff6d48f92d" },
-    { "acm", "DescribeCertificate", NULL, PAIRS("CertificateArn=" ARN), "https://acm.us-east-1.amazonaws.com/", "POST",
-      "{\"CertificateArn\":\"" ARN "\"}", "e308431f18c801dcd9b2bfa3af2227db4b76b58eb9c8ec7954a97a6e1b1d50f2" },
-    { "acm", "ListCertificates", NULL, NULL, "https://acm.us-east-1.amazonaws.com/", "POST",
-      "{\"MaxItems\":1000,\"Includes\":{\"keyTypes\":[\"RSA_1024\",\"RSA_2048\",\"RSA_3072\",\"RSA_4096\","
-      "\"EC_prime256v1\",\"EC_secp384r1\",\"EC_secp521r1\"]}}",
-      "d2a6b775008f6e0e5c2ad8077a953808e29249c33c138c2b7732ef00db3ffddf" },
+      {"cloudfront", "ListDistributions", NULL, PAIRS("MaxItems=#100"),
+       "https://cloudfront.amazonaws.com/2020-05-31/distribution?MaxItems=100", "GET", "",
+       "9de915197643ad0e18fe7e0990c8c41554d985367dbd33605d688b19010f440e"},
+      {"cloudfront", "ListDistributions", NULL, PAIRS("MaxItems=100", "Marker=E1ABC"),
+       "https://cloudfront.amazonaws.com/2020-05-31/distribution?Marker=E1ABC&MaxItems=100", "GET", "",
+       "09770960bfa026b1a7bfead52100b9e29fc56bcaf5f49d687e79d2d1832f87b2"},
+      {"cloudfront", "GetDistributionConfig", NULL, PAIRS("Id=EDFDVBD6EXAMPLE"),
+       "https://cloudfront.amazonaws.com/2020-05-31/distribution/EDFDVBD6EXAMPLE/config", "GET", "",
+       "2aa82458555d81f98c11771abcaa65fa2af176ac293160d0a9cdf702f3032a46"},
+      {"cloudfront", "GetDistributionConfig", token, PAIRS("Id=EDFDVBD6EXAMPLE"),
+       "https://cloudfront.amazonaws.com/2020-05-31/distribution/EDFDVBD6EXAMPLE/config", "GET", "",
+       "152dcf17f9025ddd69cd2cfdb9ab147fd5d033f20f11c809af1f630c73c93160"},
+      {"cloudfront", "GetDistribution", NULL, PAIRS("Id=EDFDVBD6EXAMPLE"),
+       "https://cloudfront.amazonaws.com/2020-05-31/distribution/EDFDVBD6EXAMPLE", "GET", "",
+       "cddd8a0c1864544b30092a99837597661ef4dfa928d808c411bd23fb45b787a6"},
+      {"cloudfront", "UpdateDistribution", NULL,
+       PAIRS("Id=EDFDVBD6EXAMPLE", "IfMatch=E2QWRUHAPOMQZL",
+             "DistributionConfig=<DistributionConfig "
+             "xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Comment/></DistributionConfig>"),
+       "https://cloudfront.amazonaws.com/2020-05-31/distribution/EDFDVBD6EXAMPLE/config", "PUT",
+       "<DistributionConfig xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Comment/></DistributionConfig>",
+       "2eddec6b6842f7de920a225e1f38b8fcdc2585ca65d28fbf413157e57c7c6a3b"},
+      {"cloudfront", "ListDistributionTenantsByCustomization", NULL, PAIRS("CertificateArn=" ARN),
+       "https://cloudfront.amazonaws.com/2020-05-31/distribution-tenants-by-customization", "POST",
+       "<ListDistributionTenantsByCustomizationRequest "
+       "xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><CertificateArn>" ARN
+       "</CertificateArn><MaxItems>100</MaxItems></ListDistributionTenantsByCustomizationRequest>",
+       NULL},
+      {"iam", "ListServerCertificates", NULL, PAIRS("PathPrefix=/cloudfront/", "MaxItems=#100"),
+       "https://iam.amazonaws.com/", "POST",
+       "Action=ListServerCertificates&Version=2010-05-08&PathPrefix=%2Fcloudfront%2F&MaxItems=100",
+       "a372d93377016e45c0a00a62ca3d6c053885063894e651a3b9a0a2ab32731e5c"},
+      {"iam", "DeleteServerCertificate", token, PAIRS("ServerCertificateName=www-example-com-20250115"),
+       "https://iam.amazonaws.com/", "POST",
+       "Action=DeleteServerCertificate&Version=2010-05-08&ServerCertificateName=www-example-com-20250115",
+       "e5c3eecd5f3c3a1de21d9747e1c677e9aaee884b3d8071caa2b02bd9cfc9419f"},
+      {"sts", "GetCallerIdentity", NULL, NULL, "https://sts.us-east-1.amazonaws.com/", "POST",
+       "Action=GetCallerIdentity&Version=2011-06-15",
+       "7f2d536d7155649ac13e0d3d0ca3f176a9866596337bcccbe6661bff6d48f92d"},
+      {"acm", "DescribeCertificate", NULL, PAIRS("CertificateArn=" ARN), "https://acm.us-east-1.amazonaws.com/", "POST",
+       "{\"CertificateArn\":\"" ARN "\"}", "e308431f18c801dcd9b2bfa3af2227db4b76b58eb9c8ec7954a97a6e1b1d50f2"},
+      {"acm", "ListCertificates", NULL, NULL, "https://acm.us-east-1.amazonaws.com/", "POST",
+       "{\"MaxItems\":1000,\"Includes\":{\"keyTypes\":[\"RSA_1024\",\"RSA_2048\",\"RSA_3072\",\"RSA_4096\","
+       "\"EC_prime256v1\",\"EC_secp384r1\",\"EC_secp521r1\"]}}",
+       "d2a6b775008f6e0e5c2ad8077a953808e29249c33c138c2b7732ef00db3ffddf"},
   };
   for(size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
     if(!table[i].signature) {
       struct script s; /* Content-Type is signed here and not in the reference: only what it says is compared */
-      CHECK(script_begin(&s, NULL, table[i].service, table[i].operation, table[i].params) && script_need(&s) == CR_NEED_SEND);
+      CHECK(script_begin(&s, NULL, table[i].service, table[i].operation, table[i].params) &&
+            script_need(&s) == CR_NEED_SEND);
       CHECK_STR(script_body(&s), table[i].body);
       CHECK_STR(script_header(&s, "Content-Type"), "application/xml");
       script_end(&s);
@@ -112,7 +118,8 @@ static void test_form_lists(void)
   cr_add_text(&tree, tag, "Key", "k2");
   cr_add_text(&tree, tag, "Value", "");
   CHECK(script_new(&s, account, "iam", "TagServerCertificate", root, NULL, NULL, 0) && script_need(&s) == CR_NEED_SEND);
-  CHECK_STR(script_body(&s), "Action=TagServerCertificate&Version=2010-05-08&ServerCertificateName=a%20b&Tags.member.1.Key=k%3D1"
+  CHECK_STR(script_body(&s),
+            "Action=TagServerCertificate&Version=2010-05-08&ServerCertificateName=a%20b&Tags.member.1.Key=k%3D1"
             "&Tags.member.1.Value=v%2F1&Tags.member.2.Key=k2&Tags.member.2.Value=");
   CHECK_STR(script_signature(&s), "a51c9cf1b3a730cdf1b34199896986abe570186aaa579476b248254247b9c2d1");
   CHECK_STR(script_header(&s, "Content-Type"), "application/x-www-form-urlencoded; charset=utf-8");
@@ -138,7 +145,8 @@ static void test_json_lists(void)
   cr_tree_free(&tree);
 }
 
-static void refused(const char *service, const char *operation, const char *const *params, const char *code, const char *says)
+static void refused(const char *service, const char *operation, const char *const *params, const char *code,
+                    const char *says)
 {
   struct script s;
   CHECK(!script_begin(&s, NULL, service, operation, params));
@@ -158,13 +166,14 @@ static void test_misuse(void)
   refused("cloudfront", "GetDistribution", PAIRS("Id=.."), "InvalidParameter", "Id must not be \"..\"");
   refused("cloudfront", "GetDistribution", PAIRS("Id=E1", "id=E1"), "UnknownParameter", "has no parameter \"id\"");
   refused("cloudfront", "UpdateDistribution", PAIRS("Id=E1", "DistributionConfig=<a/>"), "MissingParameter", "IfMatch");
-  refused("cloudfront", "UpdateDistribution", PAIRS("Id=E1", "DistributionConfig=<a/>", "IfMatch=E\r\nX: y"), "InvalidParameter",
-          "IfMatch contains a line end");
+  refused("cloudfront", "UpdateDistribution", PAIRS("Id=E1", "DistributionConfig=<a/>", "IfMatch=E\r\nX: y"),
+          "InvalidParameter", "IfMatch contains a line end");
   refused("acm", "DescribeCertificate", NULL, "MissingParameter", "CertificateArn");
   refused("acm", "DescribeCertificate", PAIRS("CertificateArn=\xff"), "InvalidText", "UTF-8");
   refused("acm", "ImportCertificate", NULL, "MissingIdentity", "needs an identity");
   struct script s;
-  CHECK(script_begin(&s, NULL, "cloudfront", "GetDistribution", PAIRS("Id=a/b c%?#..\xc3\xa9")) && script_need(&s) == CR_NEED_SEND);
+  CHECK(script_begin(&s, NULL, "cloudfront", "GetDistribution", PAIRS("Id=a/b c%?#..\xc3\xa9")) &&
+        script_need(&s) == CR_NEED_SEND);
   CHECK_STR(s.want.request->url, "https://cloudfront.amazonaws.com/2020-05-31/distribution/a%2Fb%20c%25%3F%23..%C3%A9");
   script_end(&s);
   struct cr_error err;
@@ -216,7 +225,8 @@ static void test_signed_late(void)
 static void test_rest_answers(void)
 {
   struct script s;
-  CHECK(script_begin(&s, NULL, "cloudfront", "GetDistributionConfig", PAIRS("Id=E1")) && script_need(&s) == CR_NEED_SEND);
+  CHECK(script_begin(&s, NULL, "cloudfront", "GetDistributionConfig", PAIRS("Id=E1")) &&
+        script_need(&s) == CR_NEED_SEND);
   CHECK(s.want.request->sink == NULL && !s.want.request->once);
   script_answer(&s, 200, "etag: E2QWRUHAPOMQZL\nx-amzn-requestid: r-1\n", CONFIG);
   CHECK(script_need(&s) == CR_NEED_DONE && script_need(&s) == CR_NEED_DONE);
@@ -236,7 +246,8 @@ static void test_rest_answers(void)
 
   CHECK(script_begin(&s, NULL, "cloudfront", "ListDistributions", NULL) && script_need(&s) == CR_NEED_SEND);
   CHECK(s.want.request->sink != NULL);
-  script_answer(&s, 200, "", "<DistributionList><IsTruncated>false</IsTruncated><Quantity>0</Quantity></DistributionList>");
+  script_answer(&s, 200, "",
+                "<DistributionList><IsTruncated>false</IsTruncated><Quantity>0</Quantity></DistributionList>");
   CHECK(script_need(&s) == CR_NEED_DONE);
   CHECK(cr_get_path(s.m->result.root, "DistributionList/IsTruncated")->type == CR_NODE_BOOL);
   CHECK(cr_get(s.m->result.root, "ETag") == NULL && cr_get(s.m->result.root, "Body") == NULL);
@@ -248,9 +259,11 @@ static void test_view(void)
   struct script s;
   CHECK(script_new(&s, NULL, "cloudfront", "ListDistributions", NULL, NULL, &cr_holders_view, 0) &&
         script_need(&s) == CR_NEED_SEND);
-  script_answer(&s, 200, "", "<DistributionList><Quantity>1</Quantity><Items><DistributionSummary><Id>E1</Id><Origins><A>no</A>"
-                "</Origins><ViewerCertificate><Certificate>c</Certificate></ViewerCertificate></DistributionSummary></Items>"
-                "</DistributionList>");
+  script_answer(
+      &s, 200, "",
+      "<DistributionList><Quantity>1</Quantity><Items><DistributionSummary><Id>E1</Id><Origins><A>no</A>"
+      "</Origins><ViewerCertificate><Certificate>c</Certificate></ViewerCertificate></DistributionSummary></Items>"
+      "</DistributionList>");
   CHECK(script_need(&s) == CR_NEED_DONE);
   const struct cr_node *items = cr_get_path(s.m->result.root, "DistributionList/Items");
   CHECK(items && items->count == 1 && !cr_get(items->first, "Origins"));
@@ -277,7 +290,8 @@ static void test_query_answers(void)
   CHECK(script_begin(&s, NULL, "iam", "DeleteServerCertificate", PAIRS("ServerCertificateName=n")) &&
         script_need(&s) == CR_NEED_SEND);
   CHECK(s.want.request->once); /* must not be repeated by libcurl either */
-  script_answer(&s, 200, "", "<DeleteServerCertificateResponse><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>"
+  script_answer(&s, 200, "",
+                "<DeleteServerCertificateResponse><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>"
                 "</DeleteServerCertificateResponse>");
   CHECK(script_need(&s) == CR_NEED_DONE && s.m->error.kind == CR_KIND_NONE);
   script_end(&s);
@@ -286,7 +300,8 @@ static void test_query_answers(void)
 static void test_json_answers(void)
 {
   struct script s;
-  CHECK(script_begin(&s, NULL, "acm", "DescribeCertificate", PAIRS("CertificateArn=" ARN)) && script_need(&s) == CR_NEED_SEND);
+  CHECK(script_begin(&s, NULL, "acm", "DescribeCertificate", PAIRS("CertificateArn=" ARN)) &&
+        script_need(&s) == CR_NEED_SEND);
   script_answer(&s, 200, "x-amzn-requestid: r\n", "{\"Certificate\":\"x\"}");
   CHECK(script_need(&s) == CR_NEED_DECODE && script_need(&s) == CR_NEED_DECODE);
   CHECK(s.want.json_len == 19 && memcmp(s.want.json, "{\"Certificate\":\"x\"}", 19) == 0);
@@ -295,12 +310,14 @@ static void test_json_answers(void)
   CHECK_STR(cr_get_text(s.m->result.root, "Certificate"), "x");
   script_end(&s);
 
-  CHECK(script_begin(&s, NULL, "acm", "DeleteCertificate", PAIRS("CertificateArn=" ARN)) && script_need(&s) == CR_NEED_SEND);
+  CHECK(script_begin(&s, NULL, "acm", "DeleteCertificate", PAIRS("CertificateArn=" ARN)) &&
+        script_need(&s) == CR_NEED_SEND);
   script_answer(&s, 200, "", "");
   CHECK(script_need(&s) == CR_NEED_DONE);
   script_end(&s);
 
-  CHECK(script_begin(&s, NULL, "acm", "DescribeCertificate", PAIRS("CertificateArn=" ARN)) && script_need(&s) == CR_NEED_SEND);
+  CHECK(script_begin(&s, NULL, "acm", "DescribeCertificate", PAIRS("CertificateArn=" ARN)) &&
+        script_need(&s) == CR_NEED_SEND);
   script_answer(&s, 400, "", "{\"__type\":...}");
   CHECK(script_need(&s) == CR_NEED_DECODE);
   script_decode(&s, PAIRS("__type=com.amazonaws.acm#ResourceNotFoundException", "message=gone"));
@@ -311,7 +328,8 @@ static void test_json_answers(void)
   CHECK(s.m->result.root == NULL && !s.m->error.retryable && !s.m->error.ambiguous);
   script_end(&s);
 
-  CHECK(script_begin(&s, NULL, "acm", "DescribeCertificate", PAIRS("CertificateArn=" ARN)) && script_need(&s) == CR_NEED_SEND);
+  CHECK(script_begin(&s, NULL, "acm", "DescribeCertificate", PAIRS("CertificateArn=" ARN)) &&
+        script_need(&s) == CR_NEED_SEND);
   script_answer(&s, 403, "", "<html>");
   CHECK(script_need(&s) == CR_NEED_DECODE);
   script_decode(&s, NULL);
@@ -376,7 +394,8 @@ static struct cr_identity *make_identity(char *key_line, size_t size)
   X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
   X509_gmtime_adj(X509_getm_notAfter(certificate), 86400);
   X509_set_pubkey(certificate, key);
-  X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC, (const unsigned char *)"a+b", -1, -1, 0);
+  X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC, (const unsigned char *)"a+b", -1,
+                             -1, 0);
   X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
   X509_sign(certificate, key, EVP_sha256());
   PEM_write_bio_X509(bio, certificate);
@@ -498,7 +517,8 @@ static void test_identity_bodies(void)
     CHECK(script_need(&s) == CR_NEED_SEND && s.want.request->once);
     CHECK(strstr(script_body(&s), "{\"CertificateArn\":\"" ARN "\",\"Certificate\":\"LS0t") == script_body(&s));
     CHECK(json_member(script_body(&s), "PrivateKey", decoded) == key.len && strcmp(decoded, key.data) == 0);
-    CHECK(json_member(script_body(&s), "Certificate", decoded) && strcmp(decoded, cr_identity_certificate_pem(identity)) == 0);
+    CHECK(json_member(script_body(&s), "Certificate", decoded) &&
+          strcmp(decoded, cr_identity_certificate_pem(identity)) == 0);
     CHECK(!strstr(script_body(&s), "CertificateChain")); /* it has none */
     CHECK(script_body(&s)[s.want.request->body_len - 1] == '}');
     script_answer(&s, 400, "x-amzn-errortype: ThrottlingException\n", "");
@@ -512,8 +532,10 @@ static void test_identity_bodies(void)
   script_params(&tree, PAIRS("ServerCertificateName=n", "Path=/cloudfront/x/"));
   CHECK(script_new(&s, NULL, "iam", "UploadServerCertificate", tree.root, identity, NULL, 0));
   CHECK(script_need(&s) == CR_NEED_SEND);
-  CHECK(strncmp(script_body(&s), "Action=UploadServerCertificate&Version=2010-05-08&ServerCertificateName=n&Path=%2Fcloudfront%2Fx%2F"
-                "&CertificateBody=-----BEGIN%20CERTIFICATE-----%0A", 140) == 0);
+  CHECK(strncmp(script_body(&s),
+                "Action=UploadServerCertificate&Version=2010-05-08&ServerCertificateName=n&Path=%2Fcloudfront%2Fx%2F"
+                "&CertificateBody=-----BEGIN%20CERTIFICATE-----%0A",
+                140) == 0);
   CHECK(form_field(script_body(&s), "PrivateKey", decoded) == key.len && strcmp(decoded, key.data) == 0);
   CHECK(form_field(script_body(&s), "CertificateBody", decoded) &&
         strcmp(decoded, cr_identity_certificate_pem(identity)) == 0);

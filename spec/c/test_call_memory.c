@@ -56,7 +56,8 @@ static int run_script(struct script *s, const char *body, struct cr_error *err)
   for(int turn = 0; turn < 20; turn++) {
     switch(script_need(s)) {
     case CR_NEED_SEND:
-      script_answer(s, turn ? 200 : 503, "etag: E1\nx-amzn-requestid: r\n", turn ? body : "<Error><Code>X</Code></Error>");
+      script_answer(s, turn ? 200 : 503, "etag: E1\nx-amzn-requestid: r\n",
+                    turn ? body : "<Error><Code>X</Code></Error>");
       break;
     case CR_NEED_DECODE:
       /* The decoder is the binding's; when it has no memory, it says so. */
@@ -110,14 +111,16 @@ static int scenario_call(const char *service, const char *operation, const char 
 static int scenario_config(struct cr_error *err)
 {
   return scenario_call("cloudfront", "GetDistributionConfig", PAIRS("Id=E1"),
-                       "<DistributionConfig><Aliases><Items><CNAME>a</CNAME></Items></Aliases></DistributionConfig>", NULL, err);
+                       "<DistributionConfig><Aliases><Items><CNAME>a</CNAME></Items></Aliases></DistributionConfig>",
+                       NULL, err);
 }
 
 static int scenario_listing(struct cr_error *err)
 {
-  return scenario_call("cloudfront", "ListDistributions", PAIRS("Marker=x"),
-                       "<DistributionList><Items><DistributionSummary><Id>1</Id></DistributionSummary></Items></DistributionList>",
-                       &cr_holders_view, err);
+  return scenario_call(
+      "cloudfront", "ListDistributions", PAIRS("Marker=x"),
+      "<DistributionList><Items><DistributionSummary><Id>1</Id></DistributionSummary></Items></DistributionList>",
+      &cr_holders_view, err);
 }
 
 static int scenario_query(struct cr_error *err)

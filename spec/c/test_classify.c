@@ -46,11 +46,19 @@ static void test_dates(void)
 
 static void test_retry_after(void)
 {
-  static const struct { const char *headers; int64_t ms; } table[] = {
-    { "", 0 }, { "retry-after: 7\n", 7000 }, { "retry-after: 0\n", 0 }, { "retry-after: 100000000000000000000\n", 300000 },
-    { "retry-after: -5\n", 0 }, { "retry-after: soon\n", 0 }, { "retry-after: \n", 0 },
-    { "retry-after: Thu, 15 Jan 2026 12:00:30 GMT\n", 30000 }, { "retry-after: Thu, 15 Jan 2026 11:00:00 GMT\n", 0 },
-    { "retry-after: Thu, 15 Jan 2026 18:00:00 GMT\n", 300000 }, { "x-retry-after: 9\n", 0 },
+  static const struct { const char *headers; int64_t ms;
+  } table[] = {
+      {"", 0},
+      {"retry-after: 7\n", 7000},
+      {"retry-after: 0\n", 0},
+      {"retry-after: 100000000000000000000\n", 300000},
+      {"retry-after: -5\n", 0},
+      {"retry-after: soon\n", 0},
+      {"retry-after: \n", 0},
+      {"retry-after: Thu, 15 Jan 2026 12:00:30 GMT\n", 30000},
+      {"retry-after: Thu, 15 Jan 2026 11:00:00 GMT\n", 0},
+      {"retry-after: Thu, 15 Jan 2026 18:00:00 GMT\n", 300000},
+      {"x-retry-after: 9\n", 0},
   };
   for(size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
     struct cr_answer answer;
@@ -60,7 +68,8 @@ static void test_retry_after(void)
   }
   CHECK(cr_retry_delay_ms(0, 0.5) == 500 && cr_retry_delay_ms(1, 0.5) == 1000 && cr_retry_delay_ms(3, 0.25) == 2000);
   CHECK(cr_retry_delay_ms(4, 0.5) == 8000 && cr_retry_delay_ms(-1, 0.5) == 500);
-  CHECK(cr_retry_delay_ms(5, 0.5) == 10000 && cr_retry_delay_ms(1000000, 0.999) == 19980 && cr_retry_delay_ms(7, 0) == 0);
+  CHECK(cr_retry_delay_ms(5, 0.5) == 10000 && cr_retry_delay_ms(1000000, 0.999) == 19980 &&
+        cr_retry_delay_ms(7, 0) == 0);
 }
 
 static void test_trouble(void)
@@ -112,26 +121,37 @@ static void check_xml(int status, const char *headers, const char *body, enum cr
 
 static void test_xml_errors(void)
 {
-  check_xml(404, "", "<?xml version=\"1.0\"?>\n<ErrorResponse xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Error>"
-            "<Type>Sender</Type><Code>NoSuchDistribution</Code><Message>The specified distribution does not exist.</Message>"
-            "</Error><RequestId>cfa99dee</RequestId></ErrorResponse>", CR_KIND_SERVICE, "NoSuchDistribution",
-            "The specified distribution does not exist.", "cfa99dee");
-  check_xml(412, "x-amzn-requestid: from-header\n", "<Error><Code>PreconditionFailed</Code><Message>At least one &lt;of&gt;"
-            "</Message><RequestId>S3-1</RequestId></Error>", CR_KIND_SERVICE, "PreconditionFailed", "At least one <of>", "S3-1");
-  check_xml(500, "x-amzn-requestid: from-header\n", "<ErrorResponse><Error><Type>Receiver</Type><Code>InternalError</Code></Error>"
-            "</ErrorResponse>", CR_KIND_SERVICE, "InternalError",
-            "the service answered InternalError (HTTP 500) without a message", "from-header");
+  check_xml(
+      404, "",
+      "<?xml version=\"1.0\"?>\n<ErrorResponse xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Error>"
+      "<Type>Sender</Type><Code>NoSuchDistribution</Code><Message>The specified distribution does not exist.</Message>"
+      "</Error><RequestId>cfa99dee</RequestId></ErrorResponse>",
+      CR_KIND_SERVICE, "NoSuchDistribution", "The specified distribution does not exist.", "cfa99dee");
+  check_xml(412, "x-amzn-requestid: from-header\n",
+            "<Error><Code>PreconditionFailed</Code><Message>At least one &lt;of&gt;"
+            "</Message><RequestId>S3-1</RequestId></Error>",
+            CR_KIND_SERVICE, "PreconditionFailed", "At least one <of>", "S3-1");
+  check_xml(500, "x-amzn-requestid: from-header\n",
+            "<ErrorResponse><Error><Type>Receiver</Type><Code>InternalError</Code></Error>"
+            "</ErrorResponse>",
+            CR_KIND_SERVICE, "InternalError", "the service answered InternalError (HTTP 500) without a message",
+            "from-header");
   check_xml(503, "", "<html><body>Service Unavailable", CR_KIND_SERVICE, "HTTP503",
             "HTTP 503 without AWS's error body: a proxy, a load balancer or another server may have answered", "");
   check_xml(502, "x-amz-request-id: r\n", "", CR_KIND_SERVICE, "HTTP502",
             "HTTP 502 without AWS's error body: a proxy, a load balancer or another server may have answered", "r");
-  check_xml(301, "location: https://elsewhere.example/\n", "", CR_KIND_SERVICE, "HTTP301",
-            "HTTP 301: the endpoint redirects to https://elsewhere.example/, which is never followed: check --endpoint-url "
-            "and the region", "");
-  check_xml(403, "", "<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code><Message>\n The request signature we calculated does "
-            "not match. Check your key.\n\nThe Canonical String for this request should have been\n'GET\n/\n\nhost:x\n"
-            "x-amz-security-token:SECRETTOKEN'</Message></Error></ErrorResponse>", CR_KIND_CREDENTIALS, "SignatureDoesNotMatch",
-            "The request signature we calculated does not match. Check your key.", "");
+  check_xml(
+      301, "location: https://elsewhere.example/\n", "", CR_KIND_SERVICE, "HTTP301",
+      "HTTP 301: the endpoint redirects to https://elsewhere.example/, which is never followed: check --endpoint-url "
+      "and the region",
+      "");
+  check_xml(
+      403, "",
+      "<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code><Message>\n The request signature we calculated does "
+      "not match. Check your key.\n\nThe Canonical String for this request should have been\n'GET\n/\n\nhost:x\n"
+      "x-amz-security-token:SECRETTOKEN'</Message></Error></ErrorResponse>",
+      CR_KIND_CREDENTIALS, "SignatureDoesNotMatch",
+      "The request signature we calculated does not match. Check your key.", "");
   check_xml(403, "", "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>over</Message></Error></ErrorResponse>",
             CR_KIND_CREDENTIALS, "ExpiredToken", "over", "");
   check_xml(403, "", "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>",
@@ -180,12 +200,12 @@ static void test_json_errors(void)
 {
   check_json("", (const char *[4]){ "__type", "com.amazonaws.acm#ResourceInUseException", "message", "in use" },
              "ResourceInUseException", "in use");
-  check_json("", (const char *[4]){ "__type", "ThrottlingException", "Message", "Rate exceeded" }, "ThrottlingException",
+  check_json("", (const char *[4]){"__type", "ThrottlingException", "Message", "Rate exceeded"}, "ThrottlingException",
              "Rate exceeded");
-  check_json("", (const char *[4]){ "code", "ValidationException:http://internal/", "message", "bad" }, "ValidationException",
-             "bad");
-  check_json("x-amzn-errortype: AccessDeniedException:http://internal.amazon.com/\n", (const char *[4]){ "Message", "no" },
-             "AccessDeniedException", "no");
+  check_json("", (const char *[4]){"code", "ValidationException:http://internal/", "message", "bad"},
+             "ValidationException", "bad");
+  check_json("x-amzn-errortype: AccessDeniedException:http://internal.amazon.com/\n",
+             (const char *[4]){"Message", "no"}, "AccessDeniedException", "no");
   check_json("x-amzn-errortype: InternalFailure\n", NULL, "InternalFailure",
              "the service answered InternalFailure (HTTP 400) without a message");
   check_json("", NULL, "HTTP400",
@@ -196,7 +216,8 @@ static void test_json_errors(void)
 static void test_damage(void)
 {
   static const char date[] = "Thu, 15 Jan 2026 12:00:00 GMT";
-  static const char body[] = "<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>";
+  static const char body[] =
+      "<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>";
   int wrong = 0;
   for(int i = 0; i < 20000; i++) {
     char text[sizeof body];

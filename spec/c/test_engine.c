@@ -190,7 +190,8 @@ static void test_failures(void)
   check_failure(fetch(engine, "/headers", NULL), CR_KIND_PARSE, "AnswerTooLarge", "headers of the answer", false);
   check_failure(fetch(engine, "/garbage", NULL), CR_KIND_TRANSPORT, "CURLE_UNSUPPORTED_PROTOCOL", "HTTP/0.9", false);
   began = cr_monotonic_ms();
-  check_failure(fetch(engine, "/slow/5000", &quick), CR_KIND_TIMEOUT, "CURLE_OPERATION_TIMEDOUT", "no answer from 127.0.0.1", true);
+  check_failure(fetch(engine, "/slow/5000", &quick), CR_KIND_TIMEOUT, "CURLE_OPERATION_TIMEDOUT",
+                "no answer from 127.0.0.1", true);
   check_failure(fetch(engine, "/drip", &quick), CR_KIND_TIMEOUT, "CURLE_OPERATION_TIMEDOUT", "stopped after", true);
   CHECK(cr_monotonic_ms() - began < 2000);
   struct cr_machine *m = fetch(engine, "/size/1000", &little);
@@ -203,7 +204,8 @@ static void test_failures(void)
   submit(engine, new_http(url, NULL));
   check_failure(finish_one(engine, &id), CR_KIND_TRANSPORT, "CURLE_COULDNT_CONNECT", says, true);
   submit(engine, new_http("http://" NO_HOST "/", NULL));
-  check_failure(finish_one(engine, &id), CR_KIND_TRANSPORT, "CURLE_COULDNT_RESOLVE_HOST", "no address is known for", true);
+  check_failure(finish_one(engine, &id), CR_KIND_TRANSPORT, "CURLE_COULDNT_RESOLVE_HOST", "no address is known for",
+                true);
   cr_engine_free(engine);
 
   struct cr_engine_options strict = { .max_body = 10 };
@@ -216,7 +218,8 @@ static void test_bad_options(void)
 {
   struct cr_engine_options options = { .ca_file = "/nonexistent/ca.pem" };
   struct cr_error err;
-  CHECK(cr_engine_new(&options, &err) == NULL && err.kind == CR_KIND_INPUT && strcmp(err.code, "CaFileUnreadable") == 0);
+  CHECK(cr_engine_new(&options, &err) == NULL && err.kind == CR_KIND_INPUT &&
+        strcmp(err.code, "CaFileUnreadable") == 0);
   options = (struct cr_engine_options){ .user_agent = "x\r\nEvil: yes" };
   CHECK(cr_engine_new(&options, &err) == NULL && strcmp(err.code, "InvalidUserAgent") == 0);
 }
@@ -608,7 +611,8 @@ static void test_fork(void)
   if(child == 0) {
     int64_t id;
     int bad = cr_engine_submit(engine, new_http("http://127.0.0.1/", NULL), &id, &err) == 0 ||
-              strcmp(err.code, "OtherProcess") != 0 || cr_engine_step(engine) != 0 || cr_engine_wait(engine, 1, -1) != 0;
+              strcmp(err.code, "OtherProcess") != 0 || cr_engine_step(engine) != 0 ||
+              cr_engine_wait(engine, 1, -1) != 0;
     cr_engine_free(engine);
     _exit(bad);
   }
@@ -658,8 +662,8 @@ static void hasty_clock(void *user, struct cr_moment *now)
   now->random = 0;
 }
 
-static struct cr_machine *new_call(struct cr_account *account, const char *service, const char *operation, const char *name,
-                                   const char *value)
+static struct cr_machine *new_call(struct cr_account *account, const char *service, const char *operation,
+                                   const char *name, const char *value)
 {
   struct cr_error err;
   struct cr_tree tree;
@@ -818,8 +822,8 @@ static SSL_CTX *new_tls(char *ca_path)
   X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
   X509_gmtime_adj(X509_getm_notAfter(certificate), 86400);
   X509_set_pubkey(certificate, key);
-  X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1,
-                             -1, 0);
+  X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC, (const unsigned char *)"localhost",
+                             -1, -1, 0);
   X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
   add_extension(certificate, NID_basic_constraints, "critical,CA:TRUE");
   add_extension(certificate, NID_subject_alt_name, "DNS:localhost,DNS:*.example.test,IP:127.0.0.1");
@@ -856,7 +860,8 @@ static void test_tls(int port, const char *ca_path)
 
   engine = new_engine(&untrusting);
   raw = run_raw(engine, new_raw(url));
-  CHECK(raw->answer.sent == CR_SENT_NOTHING && raw->answer.error.kind == CR_KIND_TRANSPORT && !raw->answer.error.retryable);
+  CHECK(raw->answer.sent == CR_SENT_NOTHING && raw->answer.error.kind == CR_KIND_TRANSPORT &&
+        !raw->answer.error.retryable);
   CHECK_STR(raw->answer.error.code, "CURLE_PEER_FAILED_VERIFICATION");
   CHECK(strstr(raw->answer.error.message, "self-signed") && strstr(raw->answer.error.message, "AWS_CA_BUNDLE"));
   cr_machine_free(&raw->machine);

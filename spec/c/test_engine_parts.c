@@ -115,7 +115,7 @@ static void test_hosts(void)
   struct cr_hosts hosts = { .most = 3, .most_each = 2 };
   static struct cr_slot slots[4];
   static struct cr_slot_list called;
-  struct cr_request a = { .url = "https://a:1/x?y" }, same = { .url = "https://a:1" }, other = { .url = "http://a:1/x" };
+  struct cr_request a = {.url = "https://a:1/x?y"}, same = {.url = "https://a:1"}, other = {.url = "http://a:1/x"};
   struct cr_request probe = { .url = "https://a:1/", .handshake_only = true, .connect_to = "b:2" };
   struct cr_host *host = cr_hosts_find(&hosts, &a);
 

@@ -68,12 +68,14 @@ static void test_request(void)
   struct cr_error err;
   struct cr_attempt attempt;
   struct cr_answer answer;
-  struct cr_machine *m = make(PAIRS("url", "http://169.254.169.254/latest/api/token", "method", "PUT", "timeout", "#1.5",
-                                    "connect_timeout", "#0.25", "max_body", "#100"), "X-Ttl", "21600", &err);
+  struct cr_machine *m = make(PAIRS("url", "http://169.254.169.254/latest/api/token", "method", "PUT", "timeout",
+                                    "#1.5", "connect_timeout", "#0.25", "max_body", "#100"),
+                              "X-Ttl", "21600", &err);
   CHECK(m && m->class->next(m, &now, &want) == CR_NEED_SEND && m->class->next(m, &now, &want) == CR_NEED_SEND);
   CHECK_STR(want.request->method, "PUT");
   CHECK_STR(want.request->url, "http://169.254.169.254/latest/api/token");
-  CHECK(want.request->total_timeout_ms == 1500 && want.request->connect_timeout_ms == 250 && want.request->max_body == 100);
+  CHECK(want.request->total_timeout_ms == 1500 && want.request->connect_timeout_ms == 250 &&
+        want.request->max_body == 100);
   CHECK(want.request->header_count == 1 && want.request->headers[0].value_len == 5 && !want.request->no_proxy);
   CHECK(!cr_machine_attempt(m, &attempt));
   cr_answer_init(&answer);

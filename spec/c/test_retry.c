@@ -46,7 +46,8 @@ static void test_transient(void)
     struct cr_attempt attempt;
     begin_read(&s, NULL, 0);
     CHECK(step(&s, statuses[i], "x-amzn-requestid: r1\n", "") == CR_NEED_WAIT);
-    CHECK(cr_machine_attempt(s.m, &attempt) && attempt.attempt == 1 && attempt.status == statuses[i] && !attempt.throttled);
+    CHECK(cr_machine_attempt(s.m, &attempt) && attempt.attempt == 1 && attempt.status == statuses[i] &&
+          !attempt.throttled);
     CHECK(s.account->retry_tokens == 495);
     CHECK(script_wait(&s) == 500);
     CHECK(step(&s, statuses[i], NULL, XML_ERROR("InternalError")) == CR_NEED_WAIT && script_wait(&s) == 1000);
@@ -378,7 +379,8 @@ static void test_redaction(void)
   struct cr_account *account = script_account("TOKENTOKENTOKEN");
   struct script s;
   begin_read(&s, account, 0);
-  CHECK(step(&s, 400, NULL, "<ErrorResponse><Error><Code>Odd</Code><Message>you sent TOKENTOKENTOKEN and more</Message></Error>"
+  CHECK(step(&s, 400, NULL,
+             "<ErrorResponse><Error><Code>Odd</Code><Message>you sent TOKENTOKENTOKEN and more</Message></Error>"
              "</ErrorResponse>") == CR_NEED_FAILED);
   CHECK_STR(s.m->error.message, "you sent [...]");
   script_end(&s);
