@@ -253,27 +253,47 @@ static int l_client_credentials(lua_State *L)
   return 1;
 }
 
+struct text_box {
+  char *text;
+};
+
+static void free_text(void *payload)
+{
+  struct text_box *box = payload;
+  free(box->text);
+}
+
 /* client:account_info(account) -> { clock_offset=, expires_at=, access_key_id= } */
 static int l_client_account_info(lua_State *L)
 {
   const struct l_client *self = check_client(L);
-  struct cr_account *account = check_account(L, self, 2);
-  double offset = (double)account->clock_offset_ms / 1000, expires_at = (double)account->expires_at;
+  struct text_box *id = l_box_new(L, sizeof *id, free_text);
+  const struct cr_account *account;
+  double offset, expires_at;
+  struct cr_error err;
 
-  if(account->access_key_id) {
-    lua_pushstring(L, account->access_key_id); /* the last use of the account: what follows may collect */
-  } else {
-    lua_pushnil(L);
+  /* All of the account first: pushing may collect, and a finalizer may close the client or change the credentials. */
+  open_engine(L, self);
+  account = check_account(L, self, 2);
+  offset = (double)account->clock_offset_ms / 1000;
+  expires_at = (double)account->expires_at;
+  id->text = cr_strdup(account->access_key_id);
+  if(account->access_key_id && !id->text) {
+    cr_fail_memory(&err);
+    return l_raise(L, &err);
   }
   lua_createtable(L, 0, 3);
-  lua_insert(L, -2);
-  lua_setfield(L, -2, "access_key_id");
+  if(id->text) {
+    lua_pushstring(L, id->text);
+    lua_setfield(L, -2, "access_key_id");
+  }
   lua_pushnumber(L, offset);
   lua_setfield(L, -2, "clock_offset");
   if(expires_at > 0) {
     l_pushwhole(L, expires_at);
     lua_setfield(L, -2, "expires_at");
   }
+  l_box_release(id);
   return 1;
 }
 

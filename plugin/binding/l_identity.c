@@ -26,6 +26,24 @@ static struct cr_identity *check_identity(lua_State *L)
   return open_identity(L, luaL_checkudata(L, 1, L_IDENTITY_TYPE));
 }
 
+static void free_hold(void *payload)
+{
+  struct l_identity *hold = payload;
+  cr_identity_unref(hold->identity);
+}
+
+/* A reference of the method's own, in a box on the stack: what it pushes may collect, and a finalizer may close the
+ * very identity that is being read. */
+static struct l_identity *hold_identity(lua_State *L)
+{
+  struct l_identity *hold;
+
+  check_identity(L);
+  hold = l_box_new(L, sizeof *hold, free_hold);
+  hold->identity = cr_identity_ref(check_identity(L));
+  return hold;
+}
+
 struct cr_identity *l_identity_test(lua_State *L, int index)
 {
   struct l_identity *self = l_object_test(L, index, L_IDENTITY_TYPE);
@@ -55,13 +73,17 @@ static int l_identity(lua_State *L)
 
 static int l_identity_leaf(lua_State *L)
 {
-  l_push_certificate(L, cr_identity_leaf(check_identity(L)));
+  struct l_identity *hold = hold_identity(L);
+
+  l_push_certificate(L, cr_identity_leaf(hold->identity));
+  l_box_release(hold);
   return 1;
 }
 
 static int l_identity_chain(lua_State *L)
 {
-  const struct cr_identity *identity = check_identity(L);
+  struct l_identity *hold = hold_identity(L);
+  const struct cr_identity *identity = hold->identity;
   size_t count = cr_identity_chain_count(identity);
 
   lua_createtable(L, (int)count, 0);
@@ -69,24 +91,34 @@ static int l_identity_chain(lua_State *L)
     l_push_certificate(L, cr_identity_chain_at(identity, i));
     lua_rawseti(L, -2, (int)i + 1);
   }
+  l_box_release(hold);
   return 1;
 }
 
 static int l_identity_fingerprint(lua_State *L)
 {
-  lua_pushstring(L, cr_identity_leaf(check_identity(L))->fingerprint);
+  struct l_identity *hold = hold_identity(L);
+
+  lua_pushstring(L, cr_identity_leaf(hold->identity)->fingerprint);
+  l_box_release(hold);
   return 1;
 }
 
 static int l_identity_certificate_pem(lua_State *L)
 {
-  lua_pushstring(L, cr_identity_certificate_pem(check_identity(L)));
+  struct l_identity *hold = hold_identity(L);
+
+  lua_pushstring(L, cr_identity_certificate_pem(hold->identity));
+  l_box_release(hold);
   return 1;
 }
 
 static int l_identity_chain_pem(lua_State *L)
 {
-  lua_pushstring(L, cr_identity_chain_pem(check_identity(L)));
+  struct l_identity *hold = hold_identity(L);
+
+  lua_pushstring(L, cr_identity_chain_pem(hold->identity));
+  l_box_release(hold);
   return 1;
 }
 
@@ -118,14 +150,16 @@ static void free_tree(void *payload)
 static int l_identity_check(lua_State *L)
 {
   static const char *const names[] = {"store", "now", "trust", NULL};
-  const struct cr_identity *identity = check_identity(L);
   const char *store, *trust;
+  struct l_identity *hold;
   struct cr_tree *tree;
   struct cr_error err;
   int64_t now;
 
+  check_identity(L);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
+  hold = hold_identity(L);
   l_check_names(L, 2, "options", names);
   tree = l_box_new(L, sizeof *tree, free_tree);
   cr_tree_init(tree, L_PARAMS_MAX);
@@ -142,9 +176,10 @@ static int l_identity_check(lua_State *L)
     cr_fail_memory(&err);
     return l_fail(L, &err);
   }
-  if(cr_identity_check(identity, store, now, trust, tree, tree->root, &err) != 0) {
+  if(cr_identity_check(hold->identity, store, now, trust, tree, tree->root, &err) != 0) {
     return l_fail(L, &err);
   }
+  l_box_release(hold);
   l_push_node(L, tree->root);
   l_box_release(tree);
   return 1;
@@ -167,8 +202,10 @@ static int l_identity_tostring(lua_State *L)
   const struct l_identity *self = luaL_checkudata(L, 1, L_IDENTITY_TYPE);
 
   if(self->identity) {
-    const struct cr_certificate *leaf = cr_identity_leaf(self->identity);
+    struct l_identity *hold = hold_identity(L);
+    const struct cr_certificate *leaf = cr_identity_leaf(hold->identity);
     lua_pushfstring(L, L_IDENTITY_TYPE " (%s, sha256 %s)", leaf->subject, leaf->fingerprint);
+    l_box_release(hold);
   } else {
     lua_pushliteral(L, L_IDENTITY_TYPE " (closed)");
   }

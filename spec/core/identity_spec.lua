@@ -103,6 +103,34 @@ describe("core.identity", function()
     assert.error_matches(function() core.identity { certificate = "x", key = "y" } end, "options.key: unknown field; one of: ")
   end)
 
+  it("is read to the end when a finalizer closes it in the middle", function()
+    local methods = { "leaf", "chain", "fingerprint", "certificate_pem", "chain_pem" }
+    for round = 1, 500 do
+      local method = methods[round % #methods + 1]
+      local whole = load_www()
+      local expected = whole[method](whole)
+      local identity = load_www()
+      local function finalize()
+        identity:close()
+      end
+      collectgarbage()
+      collectgarbage("stop")
+      if rawget(_G, "newproxy") then
+        getmetatable(newproxy(true)).__gc = finalize -- luacheck: ignore 113
+      else
+        setmetatable({}, { __gc = finalize })
+      end
+      local waste = {}
+      for i = 1, round * 12 do waste[i] = { i } end -- luacheck: ignore
+      waste = nil -- luacheck: ignore
+      collectgarbage("restart")
+      local fine, got = pcall(identity[method], identity)
+      if fine then assert.same(expected, got) else assert.matches("identity is closed", got) end
+      collectgarbage()
+      assert.error_matches(function() identity:leaf() end, "identity is closed")
+    end
+  end)
+
   it("is closed once and for all", function()
     local identity = load_www()
     identity:close()
