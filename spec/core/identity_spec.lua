@@ -121,8 +121,9 @@ describe("core.identity", function()
         setmetatable({}, { __gc = finalize })
       end
       local waste = {}
-      for i = 1, round * 12 do waste[i] = { i } end -- luacheck: ignore
-      waste = nil -- luacheck: ignore
+      for i = 1, round * 12 do waste[i] = { i } end
+      assert.equal(round * 12, #waste)
+      waste = nil -- luacheck: ignore 311
       collectgarbage("restart")
       local fine, got = pcall(identity[method], identity)
       if fine then assert.same(expected, got) else assert.matches("identity is closed", got) end
