@@ -162,6 +162,38 @@ describe("the command line refuses", function()
     assert.equal("dear diary\nnothing happened\n", command.read(fleet:path("diary")))
   end)
 
+  it("a journal path that holds one line of somebody's, or cannot hold a journal", function()
+    command.write(fleet:path("note"), "my only line")
+    refused(fleet:identity_flags({ "apply", "--yes", "--quiet", "--journal", fleet:path("note") }), 1, "note")
+    assert.equal("my only line", command.read(fleet:path("note")))
+    refused(fleet:identity_flags({ "apply", "--yes", "--quiet", "--journal", "/dev/full" }), 1, "/dev/full")
+    refused(fleet:identity_flags({ "apply", "--yes", "--quiet", "--journal", fleet.directory }), 1, fleet.directory)
+    refused(fleet:identity_flags({ "apply", "--yes", "--quiet", "--journal", fleet:path("nowhere/j") }), 1, "nowhere")
+  end)
+
+  it("a policy that errs: in its file with code 2, when it runs with code 1", function()
+    local path = fleet:path("policy.lua")
+    for text, part in pairs({ ["return {"] = "policy.lua:1:", ["error('at load')"] = "at load", ["return 5"] = "must return",
+                              ["return 'careful'"] = "must return" }) do
+      command.write(path, text)
+      refused(fleet:identity_flags({ "plan", "--policy", path }), 2, part)
+    end
+    command.write(path, "return function() error('unwell') end")
+    refused(fleet:identity_flags({ "plan", "--policy", path }), 1, "unwell")
+    refused(fleet:identity_flags({ "plan", "--policy", "cheapest", "--soak", "10m" }), 2, "canary")
+    command.write(path, "return require('certrotate').policy.cheapest({ canary = 1, soak = 5 })")
+    local code, out, err = fleet:run(fleet:identity_flags({ "plan", "--policy", path }))
+    assert.equal(0, code, out .. err)
+    assert.is_truthy(out:find("then 5s to watch", 1, true), out)
+  end)
+
+  it("a plan made for another endpoint", function()
+    local plan = fleet:path("elsewhere.json")
+    local code, out, err = fleet:run(fleet:identity_flags({ "plan", "--out", plan }))
+    assert.equal(0, code, out .. err)
+    refused({ "apply", plan, "--yes", "--quiet", "--endpoint-url", "https://127.0.0.1:1" }, 4, "made for")
+  end)
+
   it("a plan that was edited", function()
     local code, out, err = fleet:run(fleet:identity_flags({ "plan", "--out", fleet:path("plan.json") }))
     assert.equal(0, code, out .. err)

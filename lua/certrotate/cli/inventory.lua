@@ -10,6 +10,20 @@ function M.configure(command)
   command:option("--holders", "The distributions that use this certificate.")
 end
 
+-- A holder with every field, what AWS left out included: scripts should not have to know the defaults.
+local FIELDS = { "Id", "ARN", "DomainName", "Status", "reference", "store", "default_certificate", "SSLSupportMethod",
+                 "MinimumProtocolVersion", "Enabled", "Staging", "HttpVersion", "ConnectionMode", "Comment" }
+
+local function plain(json, holders)
+  local list = {}
+  for i, holder in ipairs(holders) do
+    local record = { Aliases = json.array(holder.Aliases), dedicated_ip = holder:dedicated_ip() }
+    for _, name in ipairs(FIELDS) do record[name] = holder[name] end
+    list[i] = record
+  end
+  return json.array(list)
+end
+
 function M.run(context, args)
   local expiring = context:duration(args.expiring, "--expiring")
   local aws, err = context:connect(args)
@@ -21,7 +35,7 @@ function M.run(context, args)
   local json = require("certrotate.json")
   if args.holders then
     local holders = inventory:holders_of(args.holders)
-    context:result({ reference = args.holders, holders = json.array(holders) },
+    context:result({ reference = args.holders, holders = plain(json, holders) },
       #holders > 0 and report.holders(holders, context:width())
       or ("No distribution uses %s.\n"):format(args.holders))
     return cli.DONE
@@ -31,7 +45,7 @@ function M.run(context, args)
   for i, one in ipairs(inventory.errors) do errors[i] = tostring(one) end
   context:result({
     complete = inventory.complete, errors = json.array(errors), taken_at = inventory.taken_at,
-    certificates = json.array(certificates or inventory.certificates), holders = json.array(inventory.holders),
+    certificates = json.array(certificates or inventory.certificates), holders = plain(json, inventory.holders),
   }, report.text(inventory, { width = context:width(), certificates = certificates }))
   return inventory.complete and cli.DONE or cli.FAILED
 end

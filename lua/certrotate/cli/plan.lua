@@ -22,23 +22,25 @@ function M.configure(command)
   command:option("--out", "Save the plan here, for certrotate apply.")
 end
 
+-- A policy of the user's own: a file that returns a function, or a policy made from the named ones.
+local function policy_file(context, path)
+  local chunk, why = loadfile(path)
+  if not chunk then context:usage("--policy: " .. why) end
+  local ok, policy = pcall(chunk)
+  if not ok then context:usage("--policy: " .. tostring(policy)) end
+  ok = pcall(require("certrotate.rotation.policy").resolve, type(policy) ~= "string" and policy or false)
+  if not ok then context:usage(("--policy: %s must return a function from holders to waves"):format(path)) end
+  return policy
+end
+
 local function policy_of(context, args)
   local options = {
     canary = context:number(args.canary, "--canary"), soak = context:duration(args.soak, "--soak"),
     parallel = context:number(args.parallel, "--parallel", 1),
   }
-  if args.policy:match("%.lua$") then
-    local chunk, why = loadfile(args.policy)
-    if not chunk then context:usage("--policy: " .. why) end
-    local ok, policy = pcall(chunk)
-    if not ok then context:usage("--policy: " .. tostring(policy)) end
-    if type(policy) ~= "function" then
-      context:usage(("--policy: %s must return a function from holders to waves"):format(args.policy))
-    end
-    return policy, options
-  end
+  if args.policy:match("%.lua$") then return policy_file(context, args.policy), options end
   local ok, policy = pcall(require("certrotate.rotation.policy").resolve, args.policy, options)
-  if not ok then context:usage("--policy: " .. tostring(policy):gsub("^.-:%d+: ", "")) end
+  if not ok then context:usage("--policy: " .. (tostring(policy):gsub("^.-:%d+: ", ""))) end
   return policy
 end
 

@@ -28,8 +28,10 @@ function M.run(context, args)
   facts, err = retire.run(aws, { journal = args.journal, keep = keep, dry_run = true })
   if not facts then return nil, err end
   context:tell(text_of(facts))
+  local json = require("certrotate.json")
+  facts.facts = json.array(facts.facts or {})
   local holds = true
-  for _, fact in ipairs(facts.facts or {}) do holds = holds and fact.holds end
+  for _, fact in ipairs(facts.facts) do holds = holds and fact.holds end
   if facts.already_gone then
     context:result({ deleted = false, already_gone = true, reference = facts.reference, facts = facts.facts },
       ("%s is already gone.\n"):format(facts.reference))

@@ -12,6 +12,31 @@ local function left(certificate, now)
   return fmt.plural(days, "day")
 end
 
+local COLUMNS = {
+  { title = "STORE" }, { title = "NAME", shrink = true }, { title = "EXPIRES" }, { title = "LEFT", right = true },
+  { title = "USED BY", right = true }, { title = "DEDICATED IP", right = true }, { title = "NOTE" }, { title = "REFERENCE" },
+}
+
+-- References are long and must be seen whole, to be copied: on a narrow terminal each has a line of its own.
+local function certificate_table(rows, width)
+  local text = table_report.text(COLUMNS, rows)
+  local widest = 0
+  for line in text:gmatch("[^\n]+") do widest = math.max(widest, table_report.width(line)) end
+  if not width or widest <= width then return text end
+  local columns, short, lines, at = {}, {}, {}, 0
+  for i = 1, #COLUMNS - 1 do columns[i] = COLUMNS[i] end
+  for r, row in ipairs(rows) do
+    short[r] = {}
+    for i = 1, #columns do short[r][i] = row[i] end
+  end
+  for line in table_report.text(columns, short, width):gmatch("[^\n]+") do
+    lines[#lines + 1] = line
+    if rows[at] then lines[#lines + 1] = "  " .. table_report.clean(rows[at][#COLUMNS]) end
+    at = at + 1
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
 ---@param inventory certrotate.Inventory
 ---@param options? { width?: integer, certificates?: certrotate.StoredCertificate[], holders?: boolean }
 ---@return string
@@ -35,12 +60,7 @@ function M.text(inventory, options)
       certificate.type == "AMAZON_ISSUED" and "AWS renews it" or "", certificate.reference,
     }
   end
-  local parts = {}
-  parts[#parts + 1] = table_report.text({
-    { title = "STORE" }, { title = "NAME", shrink = true }, { title = "EXPIRES" }, { title = "LEFT", right = true },
-    { title = "USED BY", right = true }, { title = "DEDICATED IP", right = true }, { title = "NOTE" },
-    { title = "REFERENCE" },
-  }, rows, options.width)
+  local parts = { certificate_table(rows, options.width) }
   local strangers = {}
   if not options.certificates then
     for reference, count in pairs(counts) do

@@ -4,6 +4,14 @@ local table_report = require("certrotate.report.table")
 
 local M = {}
 
+local function traits(holder)
+  local list = { holder.charged and "dedicated IP"
+    or holder.SSLSupportMethod == "vip" and "dedicated IP, not charged" or holder.SSLSupportMethod }
+  if not holder.Enabled then list[#list + 1] = "disabled" end
+  if holder.Staging then list[#list + 1] = "staging" end
+  return table.concat(list, ", ")
+end
+
 ---@param plan certrotate.Plan
 ---@param width? integer
 ---@return string
@@ -17,32 +25,26 @@ function M.text(plan, width)
   say("in        %s, by giving each holder the new reference; policy %s", plan.store == "acm" and "ACM" or "the IAM store",
     plan.policy.name)
   say("")
-  local rows, total = {}, 0
-  local function row(name, holder, reason)
-    local traits = {}
-    if holder.charged then traits[#traits + 1] = "dedicated IP"
-    elseif holder.SSLSupportMethod == "vip" then traits[#traits + 1] = "dedicated IP, not charged"
-    else traits[#traits + 1] = holder.SSLSupportMethod end
-    if not holder.Enabled then traits[#traits + 1] = "disabled" end
-    if holder.Staging then traits[#traits + 1] = "staging" end
-    rows[#rows + 1] = { name, holder.Id, holder.Aliases[1] and table.concat(holder.Aliases, ", ") or holder.DomainName,
-                        table.concat(traits, ", "), reason }
-  end
-  -- One holder a wave needs no name and no reason in each line.
+  -- One holder a wave needs no name and no reason of its own.
   local singles = plan.policy.name == "careful"
+  local rows, total = {}, 0
   for index, wave in ipairs(plan.waves) do
     for at, holder in ipairs(wave.holders) do
       total = total + 1
-      row(at == 1 and (singles and fmt.integer(index) or ("%d %s"):format(index, wave.name)) or "", holder,
-        at == 1 and not singles and wave.reason or "")
+      local name = at > 1 and "" or singles and fmt.integer(index) or ("%d %s"):format(index, wave.name)
+      rows[#rows + 1] = { name, holder.Id,
+        holder.Aliases[1] and table.concat(holder.Aliases, ", ") or holder.DomainName, traits(holder) }
     end
   end
-  lines[#lines + 1] = table_report.text({ { title = "WAVE" }, { title = "HOLDER" }, { title = "ALIASES", shrink = true },
-    { title = "SSL METHOD" }, { title = "WHY", shrink = true } }, rows, width)
+  lines[#lines + 1] = table_report.text({ { title = "WAVE", shrink = true }, { title = "HOLDER" },
+    { title = "ALIASES", shrink = true }, { title = "SSL METHOD" } }, rows, width)
   for index, wave in ipairs(plan.waves) do
-    if not singles and (wave.parallel > 1 or wave.soak > 0) then
-      say("Wave %d: %d at a time%s", index, wave.parallel,
-        wave.soak > 0 and index < #plan.waves and (", then %s to watch"):format(fmt.duration(wave.soak)) or "")
+    local soak = wave.soak > 0 and index < #plan.waves and (", then %s to watch"):format(fmt.duration(wave.soak)) or ""
+    if not singles then
+      say("Wave %d: %d at a time%s%s", index, wave.parallel, soak,
+        wave.reason ~= "" and "; " .. table_report.clean(wave.reason) or "")
+    elseif index == 1 then
+      say("%s%s", table_report.clean(wave.reason), soak)
     end
   end
   if #plan.left_out > 0 then

@@ -6,9 +6,11 @@ local M = {}
 
 local BAR = 20
 
-local function bar(done, total)
-  local full = total > 0 and math.floor(done / total * BAR + 0.5) or BAR
-  return "[" .. ("#"):rep(full) .. ("."):rep(BAR - full) .. "]"
+-- Narrow terminals get a shorter one, so that the numbers behind it are seen.
+local function bar(done, total, width)
+  local size = math.max(4, math.min(BAR, width - 44))
+  local full = total > 0 and math.floor(done / total * size + 0.5) or size
+  return "[" .. ("#"):rep(full) .. ("."):rep(size - full) .. "]"
 end
 
 ---@class certrotate.ProgressOptions
@@ -37,7 +39,7 @@ function M.new(options)
     if not wave then return end
     local done, total, what = wave.changed, wave.total, "changed"
     if wave.settling then done, total, what = wave.deployed, wave.settling, "Deployed" end
-    local line = ("wave %d/%d %s %d/%d %s  %s"):format(wave.index, wave.count, bar(done, total), done, total, what,
+    local line = ("wave %d/%d %s %d/%d %s  %s"):format(wave.index, wave.count, bar(done, total, width), done, total, what,
       table_report.clean(wave.name))
     write("\r\27[K" .. table_report.cut(line, width - 1))
     shown = true
@@ -62,7 +64,8 @@ function M.new(options)
       wave = { index = event.wave, count = event.waves, name = event.name, total = event.holders,
                changed = event.done or 0, deployed = 0 }
       if not live then
-        say(event.at, ("wave %d of %d, %s: %s"):format(event.wave, event.waves, event.name, fmt.plural(event.holders, "holder")))
+        say(event.at, ("wave %d of %d, %s: %s"):format(event.wave, event.waves, table_report.clean(event.name),
+          fmt.plural(event.holders, "holder")))
       end
     end,
     swap = function(event)
@@ -82,8 +85,8 @@ function M.new(options)
     settled = function(event)
       local name, index, count = wave.name, wave.index, wave.count
       wave = nil
-      say(event.at, ("%s wave %d/%d %s: %s Deployed after %s"):format(paint("32", "done"), index, count, name,
-        fmt.plural(event.total, "holder"), fmt.duration(event.seconds)))
+      say(event.at, ("%s wave %d/%d %s: %s Deployed%s"):format(paint("32", "done"), index, count, table_report.clean(name),
+        fmt.plural(event.total, "holder"), event.seconds and " after " .. fmt.duration(event.seconds) or ""))
     end,
     verified = function(event)
       if event.seen > 0 then

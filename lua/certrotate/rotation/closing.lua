@@ -90,12 +90,14 @@ function M.report(plan, state, found, context)
   for _, list in ipairs({ state.conflicts, found.foreign }) do
     for id, message in pairs(list) do conflicts[id] = conflicts[id] or message end
   end
+  -- Looked at again long after it was finished, it did not take longer for that.
+  local ended = state.ended or context.now
   local prediction = plan.prediction
   local single = cost.one_at_a_time(charged, prediction.call_seconds, context.deploy_seconds or prediction.deploy_seconds)
   local report = {
     reference = state.to, adopted = state.adopted or false, holders = #plan:holders(), changed = changed,
     conflicts = conflict_list(conflicts), left_behind = json.array(found.left_behind), started = state.started,
-    ended = context.now, seconds = context.now - state.started, overlap_seconds = overlap, charge = charge(overlap),
+    ended = ended, seconds = ended - state.started, overlap_seconds = overlap, charge = charge(overlap),
     one_at_a_time = { overlap_seconds = single, charge = charge(single) }, journal = context.journal,
   }
   report.ok = #report.left_behind == 0 and #report.conflicts == 0

@@ -303,7 +303,7 @@ function Run:settle_wave(index, wave)
       if self.timed[index] then self.deploy_seconds = math.max(self.deploy_seconds or 0, seconds) end
     end
   end
-  self:emit("settled", { wave = index, seconds = seconds, total = #changed - #foreign })
+  self:emit("settled", { wave = index, seconds = self.timed[index] and seconds or nil, total = #changed - #foreign })
   return true
 end
 

@@ -28,7 +28,8 @@ function M.of(journal)
     for _, holder in ipairs(wave.holders) do
       if state.swapped[holder.Id] then row.done = row.done + 1 end
       local failure = state.failed[holder.Id]
-      if failure then status.failed[#status.failed + 1] = { Id = holder.Id, message = failure.message } end
+      local message = state.conflicts[holder.Id] or failure and tostring(failure.message)
+      if message then status.failed[#status.failed + 1] = { Id = holder.Id, message = message } end
     end
     status.done, status.total = status.done + row.done, status.total + row.total
     status.waves[index] = row
