@@ -77,7 +77,7 @@ end
 ---@param plan certrotate.Plan
 ---@param state certrotate.JournalState
 ---@param found { left_behind: string[], foreign: table<string, string> }
----@param context { now: number, deploy_seconds?: number, cost?: certrotate.CostOptions, journal: string }
+---@param context { now: number, deploy_seconds?: number, call_seconds?: number, cost?: certrotate.CostOptions, journal: string }
 ---@return certrotate.Report
 function M.report(plan, state, found, context)
   local changed, charged = counts(plan, state)
@@ -93,7 +93,8 @@ function M.report(plan, state, found, context)
   -- Looked at again long after it was finished, it did not take longer for that.
   local ended = state.ended or context.now
   local prediction = plan.prediction
-  local single = cost.one_at_a_time(charged, prediction.call_seconds, context.deploy_seconds or prediction.deploy_seconds)
+  local single = cost.one_at_a_time(charged, context.call_seconds or prediction.call_seconds,
+    context.deploy_seconds or prediction.deploy_seconds)
   local report = {
     reference = state.to, adopted = state.adopted or false, holders = #plan:holders(), changed = changed,
     conflicts = conflict_list(conflicts), left_behind = json.array(found.left_behind), started = state.started,

@@ -213,6 +213,7 @@ function Run:swap(index, holder)
   local ok, err = self:record(intent)
   if not ok then return nil, err end
   state.begun[id] = state.begun[id] or intent.at
+  local asked = self.aws.loop:monotonic()
   local result, failure = self:await("swap", { Id = id, from = self.plan.from, to = state.to })
   -- Begun by an earlier run whose answer got lost, and found done: that run's change, not nobody's.
   local changed = result and (result.changed or begun_before)
@@ -221,7 +222,10 @@ function Run:swap(index, holder)
   if result then
     -- What was settled before is not settled any more.
     state.settled[index], state.verified[index] = nil, nil
-    if result.changed then self.timed[index], state.ended = true, nil end
+    if result.changed then
+      self.timed[index], state.ended = true, nil
+      self.calls.count, self.calls.seconds = self.calls.count + 1, self.calls.seconds + self.aws.loop:monotonic() - asked
+    end
   end
   return self:swapped(holder, changed, failure)
 end
@@ -388,6 +392,7 @@ function Run:close()
   if not found then return nil, err end
   local report = closing.report(self.plan, self.state, found, {
     now = self:now(), deploy_seconds = self.deploy_seconds, cost = self.options.cost, journal = self.journal.path,
+    call_seconds = self.calls.count > 0 and self.calls.seconds / self.calls.count or nil,
   })
   local ok
   ok, err = self:record({ event = "end", result = { changed = report.changed, conflicts = #report.conflicts,
@@ -422,6 +427,7 @@ local function start(aws, journal, locks, identity, options)
     aws = aws, plan = journal.plan, journal = journal, state = journal:state(), options = options, locks = locks,
     identity = identity, on_event = options.on_event,
     timed = {},   -- waves in which this very run changed a holder
+    calls = { count = 0, seconds = 0 },   -- what changing one took
   }, Run)
   local report, err = run:walk()
   if not report then
