@@ -93,4 +93,42 @@ function M:on(reference)
   return list
 end
 
+--- Another client gives a distribution another certificate (or changes anything else by `edit`), behind our back.
+---@param id string
+---@param from string
+---@param to string
+function M:interfere(id, from, to)
+  local config = assert(self.simulator:control("distributions/" .. id)).config
+  local at, stop = config:find(from, 1, true)
+  assert(at, id .. " does not name " .. from)
+  while at do
+    config = config:sub(1, at - 1) .. to .. config:sub(stop + 1)
+    at, stop = config:find(from, at + #to, true)
+  end
+  assert(self.simulator:control("distributions/" .. id, config))
+end
+
+--- Another client disables a distribution and deletes it.
+function M:delete(id)
+  local core = require("certrotate.core")
+  self:interfere(id, "<Enabled>true</Enabled>", "<Enabled>false</Enabled>")
+  assert(self.simulator:control("clock", { pass = 60 }))
+  local simulator = self.simulator
+  local request = {
+    method = "DELETE", url = simulator.endpoint .. "/2020-05-31/distribution/" .. id, service = "cloudfront",
+    region = "us-east-1", access_key_id = simulator.access_key_id, secret_access_key = simulator.secret_access_key,
+    time = math.floor(simulator:control("clock").now),
+    headers = { ["If-Match"] = simulator:control("distributions/" .. id).etag },
+  }
+  local headers = { ["If-Match"] = request.headers["If-Match"] }
+  for name, value in pairs(assert(core.sign(request))) do
+    if type(name) == "number" then name, value = value[1], value[2] end
+    headers[name] = value
+  end
+  local aws = assert(self:connect({ anonymous = true }))
+  local answer = assert(aws.loop:await({ http = { url = request.url, method = "DELETE", headers = headers } }))
+  assert(answer.status == 204, answer.body)
+  aws:close()
+end
+
 return M
