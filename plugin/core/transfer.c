@@ -234,6 +234,7 @@ static CURLcode set_fixed(const struct cr_transport *transport, struct cr_transf
   SET(CURLOPT_PROXY, transport->proxy ? transport->proxy : "");
   SET(CURLOPT_NOPROXY, transport->no_proxy ? transport->no_proxy : "");
   SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  SET(CURLOPT_UPLOAD_BUFFERSIZE, 16384L); /* one TLS record; the default is taken and given back for every body */
   SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
   SET(CURLOPT_LOW_SPEED_TIME, (long)LOW_SPEED_SECONDS);
   SET(CURLOPT_HEADERFUNCTION, on_header);
