@@ -45,5 +45,5 @@ local wall, calls = core.monotonic() - began, aws.client:stats().attempts - atte
 aws:close()
 simulator:stop()
 table.sort(costs)
-print(("swapping %d holders: %.3f ms CPU a holder in the fastest slice, median %.3f (under 0.3), "
-  .. "%.2f calls a holder (at most 3), %.2f s for all"):format(HOLDERS, costs[1], bench.median(costs), calls / HOLDERS / TURNS, wall / TURNS))
+print(("swapping %d holders: %.3f ms CPU a holder in the fastest slice, median %.3f (under 0.3); %.2f calls a holder "
+  .. "(at most 3), %.2f s for all"):format(HOLDERS, costs[1], bench.median(costs), calls / HOLDERS / TURNS, wall / TURNS))
