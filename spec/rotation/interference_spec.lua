@@ -21,22 +21,8 @@ describe("with others at work,", function()
     aws, fleet = nil, nil
   end)
 
-  local function plan_of(options)
-    local files = fleet.simulator.files
-    local all = {
-      replace = old, with = fleet:new_identity(), policy = "careful", trust = fleet.simulator.trust_file,
-      dedicated_ip_quota = 4, verify = false,
-      files = { certificate = files.new_certificate, private_key = files.new_key, chain = files.new_chain },
-    }
-    for key, value in pairs(options or {}) do all[key] = value end
-    return assert(aws:plan(all))
-  end
-
-  local function options(more)
-    local all = { journal = fleet:path("journal"), state_directory = fleet:path("state"), poll = 0.05 }
-    for key, value in pairs(more or {}) do all[key] = value end
-    return all
-  end
+  local function plan_of(options) return fleet:plan(aws, "careful", options) end
+  local function options(more) return fleet:run_options(more) end
 
   -- Somebody else's certificate that covers the same names, in the same store.
   local function third()

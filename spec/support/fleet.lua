@@ -39,6 +39,25 @@ function M:new_identity()
                                       chain = files.new_chain }))
 end
 
+--- A plan to replace the main certificate by the new one, without looking at the edge; `options` override.
+function M:plan(aws, policy, options)
+  local files = self.simulator.files
+  local all = {
+    replace = self.simulator.old_reference, with = self:new_identity(), policy = policy, verify = false,
+    trust = self.simulator.trust_file, dedicated_ip_quota = 4,
+    files = { certificate = files.new_certificate, private_key = files.new_key, chain = files.new_chain },
+  }
+  for key, value in pairs(options or {}) do all[key] = value end
+  return assert(aws:plan(all))
+end
+
+--- Options of a run whose files lie in this fleet's folder; `more` override.
+function M:run_options(more)
+  local all = { journal = self:path("journal"), state_directory = self:path("state"), poll = 0.05 }
+  for key, value in pairs(more or {}) do all[key] = value end
+  return all
+end
+
 --- Environment of a command that talks to this account.
 function M:environment(overrides)
   local environment = self.simulator:environment()
