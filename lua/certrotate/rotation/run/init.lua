@@ -1,0 +1,181 @@
+--- Carries a plan out, or goes on with one: import, then wave by wave swap, settle, verify, soak.
+--
+-- Rule 4: an intent is on the disk before every write, an outcome after it. Every step may be run again at any
+-- point; so resuming is the same walk with what the journal already knows left out.
+local closing = require("certrotate.rotation.closing")
+local inventory_module = require("certrotate.rotation.inventory")
+local journal_module = require("certrotate.rotation.journal")
+local lock_module = require("certrotate.rotation.lock")
+local preflight = require("certrotate.rotation.preflight")
+local Run = require("certrotate.rotation.run.base")
+local import = require("certrotate.rotation.run.import")
+local wave_module = require("certrotate.rotation.run.wave")
+
+local M = {}
+
+---@class certrotate.RunOptions
+---@field journal string                    path; must not hold another rotation
+---@field on_event? fun(event: table)       told of everything that happens; one that raises is told nothing more
+---@field poll? number                      seconds between looks at a deployment (default 20)
+---@field settle_timeout? number            seconds a wave may take to be Deployed (default 3600)
+---@field verify? boolean                   look at the certificate really served (default: the plan's setting)
+---@field verify_within? number             seconds in which a holder must show the new one (default 120)
+---@field cost? certrotate.CostOptions
+---@field state_directory? string           of the locks (default: where the rotation began, else lock.directory())
+---@field identity? certrotate.Identity     resume: instead of loading the plan's files
+---@field passphrase? string                resume: to load them
+---@field tags? table<string,string>
+
+---@class certrotate.Report
+---@field ok boolean                complete, without conflicts and without anything left behind
+---@field reference string          of the new certificate
+---@field adopted boolean           it was there already
+---@field holders integer           in the plan
+---@field changed integer
+---@field conflicts { Id: string, message: string }[]   somebody else changed or deleted them: left alone
+---@field left_behind string[]      ids that name the old certificate and are not left out by the plan
+---@field started number
+---@field ended number
+---@field seconds number
+---@field overlap_seconds number    first announced change of a charged holder until the last was Deployed
+---@field charge number             USD
+---@field one_at_a_time { overlap_seconds: number, charge: number }  with the deployment times seen here
+---@field journal string
+---@field event_problem? string     what `on_event` raised
+
+local function close(run)
+  local found, err = closing.look(run.aws, run.plan, run.state)
+  if not found then return nil, err end
+  local report = closing.report(run.plan, run.state, found, {
+    now = run:now(), deploy_seconds = run.deploy_seconds, cost = run.options.cost, journal = run.journal.path,
+    call_seconds = run.calls.count > 0 and run.calls.seconds / run.calls.count or nil,
+  })
+  local ok
+  ok, err = run:record({ event = "end", result = { changed = report.changed, conflicts = #report.conflicts,
+                                                    left_behind = #report.left_behind } })
+  if not ok then return nil, err end
+  run.state.ended = run.state.ended or report.ended
+  run:emit("done", { report = report })
+  report.event_problem = run.event_problem
+  return report
+end
+
+local function walk(run)
+  local ok, err = true, nil
+  if not run.state.started then
+    local entry = { event = "begin", locks = run.locks.directory }
+    ok, err = run:record(entry)
+    run.state.started = entry.at
+  end
+  if ok then ok, err = import(run) end
+  if not ok then return nil, err end
+  for index, wave in ipairs(run.plan.waves) do
+    err = run:interruption()
+    if err then return nil, err end
+    ok, err = wave_module.walk(run, index, wave)
+    if not ok then return nil, err end
+  end
+  return close(run)
+end
+
+local function start(aws, journal, locks, identity, options)
+  local run = Run.new({
+    aws = aws, plan = journal.plan, journal = journal, state = journal:state(), options = options, locks = locks,
+    identity = identity, on_event = options.on_event,
+  })
+  local report, err = walk(run)
+  if not report then
+    err.journal = journal.path
+    run:emit(err.code == "Interrupted" and "interrupted" or "stopped", { error = err })
+    err.event_problem = run.event_problem
+  end
+  return report, err
+end
+
+local function with_locks(aws, plan, directory, fn)
+  local locks, err = lock_module.open(aws:endpoint("cloudfront"),
+    { plan.from, "identity " .. plan.identity.fingerprint }, directory)
+  if not locks then return nil, err end
+  local result
+  result, err = fn(locks)
+  locks:close()
+  return result, err
+end
+
+local function need_journal(options)
+  if type(options) ~= "table" or type(options.journal) ~= "string" or options.journal == "" then
+    error("run: `journal` must name a file: without it an interrupted rotation could not be resumed", 3)
+  end
+end
+
+-- Whether the plan may be begun: it fits what is there, and AWS would take the certificate today.
+local function may_begin(aws, plan, identity)
+  local inventory, err = inventory_module.build(aws, { certificates = false })
+  if not inventory then return nil, err end
+  local ok
+  ok, err = preflight.valid(aws, plan, identity)
+  if not ok then return nil, err end
+  local changes = plan:differences(inventory)
+  if #changes == 0 then return true end
+  err = Run.stopped("PlanOutdated", ("the plan does not match reality any more: %s%s; make a new one with `certrotate plan`")
+    :format(changes[1], #changes > 1 and (" (and %d more)"):format(#changes - 1) or ""))
+  err.changes = changes
+  return nil, err
+end
+
+--- Carries out a plan that has not been begun. Refuses when reality no longer matches it (rule 9).
+---@param aws certrotate.Session
+---@param plan certrotate.Plan
+---@param identity? certrotate.Identity
+---@param options certrotate.RunOptions
+---@return certrotate.Report?
+---@return certrotate.Error?  `journal` names the file to resume from, when anything was begun
+function M.apply(aws, plan, identity, options)
+  need_journal(options)
+  local ok, err = preflight.endpoint(aws, plan)
+  if not ok then return nil, err end
+  identity, err = preflight.identity(plan, identity or options.identity, options.passphrase)
+  if not identity then return nil, err end
+  return with_locks(aws, plan, options.state_directory, function(locks)
+    local fits, why = may_begin(aws, plan, identity)
+    if not fits then return nil, why end
+    local journal
+    journal, why = journal_module.create(options.journal, plan, aws.loop:now() + aws:clock_offset())
+    if not journal then return nil, why end
+    local report
+    report, why = start(aws, journal, locks, identity, options)
+    journal:close()
+    return report, why
+  end)
+end
+
+-- Goes on with an open journal.
+local function go_on(aws, journal, options)
+  local ok, err = preflight.endpoint(aws, journal.plan)
+  if not ok then return nil, err end
+  return with_locks(aws, journal.plan, options.state_directory or journal:state().locks, function(locks)
+    local holders, why = inventory_module.list_holders(aws)
+    if not holders then return nil, why end
+    local fits
+    fits, why = preflight.account(journal.plan, holders)
+    if not fits then return nil, why end
+    return start(aws, journal, locks, nil, options)
+  end)
+end
+
+--- Goes on with an interrupted rotation, at whatever point it stopped.
+---@param aws certrotate.Session
+---@param options certrotate.RunOptions
+---@return certrotate.Report?
+---@return certrotate.Error?
+function M.resume(aws, options)
+  need_journal(options)
+  local journal, err = journal_module.open(options.journal)
+  if not journal then return nil, err end
+  local report
+  report, err = go_on(aws, journal, options)
+  journal:close()
+  return report, err
+end
+
+return M

@@ -1,0 +1,217 @@
+--- One wave of a run: its holders are changed, seen Deployed, looked at as viewers do, and watched for a while.
+local journal_module = require("certrotate.rotation.journal")
+local json = require("certrotate.json")
+local stopped = require("certrotate.rotation.run.base").stopped
+
+local M = {}
+
+M.POLL = 20            -- seconds between looks at a deployment; the AWS waiter takes 60
+M.SETTLE_TIMEOUT = 3600
+M.VERIFY_WITHIN = 120  -- an edge that was Deployed a moment ago may still need a little
+
+-- What became of one swap, for the rest of this run. Returns true, or nil and the error that must stop the rotation.
+local function swapped(run, holder, changed, failure)
+  local state, id = run.state, holder.Id
+  if not failure then
+    state.swapped[id] = { changed = changed, at = run:now() }
+    state.failed[id], state.conflicts[id] = nil, nil
+    run:emit("swap", { id = id, changed = changed })
+    return true
+  end
+  if journal_module.is_conflict(failure) then
+    state.conflicts[id] = failure.message
+    run:emit("conflict", { id = id, message = failure.message })
+    return true
+  end
+  run:emit("failure", { id = id, error = failure })
+  return nil, failure
+end
+
+local function swap(run, index, holder)
+  local state, id = run.state, holder.Id
+  local begun_before = state.begun[id] ~= nil
+  local intent = { event = "intent", step = "swap", id = id }
+  local ok, err = run:record(intent)
+  if not ok then return nil, err end
+  state.begun[id] = state.begun[id] or intent.at
+  local asked = run.aws.loop:monotonic()
+  local result, failure = run:await("swap", { Id = id, from = run.plan.from, to = state.to })
+  -- Begun by an earlier run whose answer got lost, and found done: that run's change, not nobody's.
+  local changed = result and (result.changed or begun_before)
+  ok, err = run:outcome({ step = "swap", id = id }, result and { changed = changed, ETag = result.ETag }, failure)
+  if not ok then return nil, err end
+  if result then
+    -- What was settled before is not settled any more.
+    state.settled[index], state.verified[index] = nil, nil
+    if result.changed then
+      run.timed[index], state.ended = true, nil
+      run.calls.count, run.calls.seconds = run.calls.count + 1, run.calls.seconds + run.aws.loop:monotonic() - asked
+    end
+  end
+  return swapped(run, holder, changed, failure)
+end
+
+local function swap_wave(run, index, wave)
+  local pending = {}
+  for _, holder in ipairs(wave.holders) do
+    if not run.state.swapped[holder.Id] then pending[#pending + 1] = holder end
+  end
+  return run:each(pending, wave.parallel, function(holder)
+    local why = run:interruption()
+    if why then return nil, why end
+    return swap(run, index, holder)
+  end)
+end
+
+-- One look at those of the wave that are not Deployed yet. Returns who is left, and adds to `foreign`.
+local function look(run, wave, waiting, foreign)
+  local result, err = run:await("settle", {
+    Ids = waiting, to = run.state.to, timeout = 0, listing = wave.settle == "listing" and #waiting > 1,
+  })
+  if not result then return nil, err end
+  local left_alone = {}
+  for _, id in ipairs(result.foreign or {}) do
+    left_alone[id] = true
+    foreign[#foreign + 1] = id
+    run:emit("conflict", { id = id, message = journal_module.FOREIGN })
+  end
+  local still = {}
+  for _, holder in ipairs(result.holders or {}) do
+    if holder.Status ~= "Deployed" and not left_alone[holder.Id] then still[#still + 1] = holder.Id end
+  end
+  return still
+end
+
+-- Looks until every one is Deployed. One look is one step; the pause between looks is ours, so that progress can be
+-- shown and an interrupt is heard.
+local function await_deployed(run, index, wave, waiting, foreign)
+  local loop, total = run.aws.loop, #waiting
+  local poll = run.options.poll or run.plan.settings.poll or run.aws.poll or M.POLL
+  local deadline = loop:monotonic() + (run.options.settle_timeout or M.SETTLE_TIMEOUT)
+  while #waiting > 0 do
+    local err
+    waiting, err = look(run, wave, waiting, foreign)
+    if not waiting then return nil, err end
+    run:emit("settling", { wave = index, deployed = total - #waiting, total = total })
+    if #waiting > 0 then
+      if loop:monotonic() >= deadline then
+        return nil, stopped("NotDeployed", ("%d of the wave's holders (%s%s) are not Deployed yet; resume later"):format(
+          #waiting, waiting[1], #waiting > 1 and ", ..." or ""), "timeout")
+      end
+      local ok
+      ok, err = loop:sleep(poll)
+      if not ok then return nil, err end
+    end
+  end
+  return true
+end
+
+-- Until every holder of the wave is Deployed.
+local function settle_wave(run, index, wave)
+  local state, changed, foreign = run.state, {}, {}
+  for _, holder in ipairs(wave.holders) do
+    if state.swapped[holder.Id] then changed[#changed + 1] = holder.Id end
+  end
+  local began = run.aws.loop:monotonic()
+  local ok, err = await_deployed(run, index, wave, changed, foreign)
+  if not ok then return nil, err end
+  local seconds = run.aws.loop:monotonic() - began
+  local entry = { step = "settle", wave = index }
+  ok, err = run:outcome(entry, { holders = #changed, foreign = json.array(foreign) })
+  if not ok then return nil, err end
+  state.settled[index] = entry.at
+  journal_module.note_foreign(state, changed, foreign)
+  for _, holder in ipairs(wave.holders) do
+    if holder.charged and state.swapped[holder.Id] then
+      state.last_charged = entry.at
+      -- How long a deployment takes is known only from one that was begun just before.
+      if run.timed[index] then run.deploy_seconds = math.max(run.deploy_seconds or 0, seconds) end
+    end
+  end
+  run:emit("settled", { wave = index, seconds = run.timed[index] and seconds or nil, total = #changed - #foreign })
+  return true
+end
+
+-- A name to ask for: an alias viewers use. A wildcard stands for any name below it.
+local function server_name(holder)
+  local alias = holder.Aliases[1]
+  return alias and (alias:gsub("^%*", "certrotate"))
+end
+
+local function verify_holder(run, holder)
+  local edge = run.aws.edge or {}
+  local result, err = run:await("verify", {
+    server_name = server_name(holder), host = edge.host or holder.DomainName, port = edge.port or 443,
+    fingerprint = run.plan.identity.fingerprint, timeout = 10,
+    within = run.options.verify_within or M.VERIFY_WITHIN, every = 2,
+  })
+  if result and result.matches then return true end
+  if not result and err.kind == "cancelled" then return nil, err end
+  if not result then
+    return nil, stopped("NotServed", ("%s could not be looked at: %s; resume, with --no-verify to go on without looking")
+      :format(holder.Id, err.message), nil, err)
+  end
+  return nil, stopped("NotServed", ("%s still serves %s (expires %s) for %s, not the new certificate; find out why, then resume")
+    :format(holder.Id, tostring(result.fingerprint):sub(1, 16),
+      result.not_after and require("certrotate.fmt").date(result.not_after) or "unknown", server_name(holder)))
+end
+
+local function verify_wave(run, index, wave)
+  local probes, state = {}, run.state
+  for _, holder in ipairs(wave.holders) do
+    if holder.Enabled and not holder.Staging and server_name(holder) and state.swapped[holder.Id]
+      and not state.conflicts[holder.Id] then
+      probes[#probes + 1] = holder
+    end
+  end
+  local ok, err = run:each(probes, 8, function(holder) return verify_holder(run, holder) end)
+  if not ok then return nil, err end
+  local entry = { step = "verify", wave = index }
+  ok, err = run:outcome(entry, { seen = #probes })
+  if not ok then return nil, err end
+  state.verified[index] = entry.at
+  run:emit("verified", { wave = index, seen = #probes })
+  return true
+end
+
+-- The time to watch a wave, counted from when it had settled: an interruption does not begin it again.
+local function soak_wave(run, index, wave)
+  if wave.soak <= 0 or index == #run.plan.waves then return true end
+  local until_ = (run.state.settled[index] or run:now()) + wave.soak
+  run:emit("soak", { wave = index, seconds = math.max(0, until_ - run:now()) })
+  while run:now() < until_ do
+    local ok, err = run.aws.loop:sleep(math.min(until_ - run:now(), 5))
+    if not ok then return nil, err end
+  end
+  return true
+end
+
+--- Walks one wave, or what is left of it.
+---@param run certrotate.Run
+---@param index integer   its number in the plan
+---@param wave certrotate.PlanWave
+---@return boolean? ok
+---@return certrotate.Error?
+function M.walk(run, index, wave)
+  local state, done = run.state, 0
+  if state.soaked[index] then return true end
+  for _, holder in ipairs(wave.holders) do
+    if state.swapped[holder.Id] then done = done + 1 end
+  end
+  run:emit("wave", { wave = index, name = wave.name, holders = #wave.holders, done = done, waves = #run.plan.waves,
+                     parallel = wave.parallel })
+  local ok, err = swap_wave(run, index, wave)
+  if ok and not state.settled[index] then ok, err = settle_wave(run, index, wave) end
+  local verify = run.options.verify
+  if verify == nil then verify = run.plan.settings.verify end
+  if ok and verify and not state.verified[index] then ok, err = verify_wave(run, index, wave) end
+  if ok then ok, err = soak_wave(run, index, wave) end
+  if not ok then return nil, err end
+  local entry = { event = "wave", wave = index }
+  ok, err = run:record(entry)
+  if not ok then return nil, err end
+  state.soaked[index] = entry.at
+  return true
+end
+
+return M
