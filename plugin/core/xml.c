@@ -4,6 +4,7 @@
  * belong to the caller's tree. expat's frames are never jumped over: a handler that cannot go on notes why and
  * stops the parser. Answers carry session credentials at times, so expat's own memory is wiped as well. */
 #include "xml.h"
+#include "xml_plain.h"
 
 #include <expat.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ struct cr_xml {
   unsigned depth;              /* open elements that are kept */
   unsigned under;              /* depth of the open `view.under`, 0 outside */
   unsigned skipped;            /* open elements inside a child passed over, itself included */
+  size_t left_out;             /* bytes of the document so far that expat was not given */
   enum trouble trouble;
   bool fed, finished, failed;
   struct cr_error error;       /* once failed */
@@ -130,7 +132,7 @@ static void on_start(void *data, const XML_Char *name, const XML_Char **attribut
   struct cr_xml *xml = data;
   struct cr_node *node;
   size_t left = xml->tree->max_bytes - xml->tree->bytes;
-  XML_Index begin;
+  size_t begin;
 
   (void)attributes;
   if(xml->trouble) {
@@ -155,9 +157,9 @@ static void on_start(void *data, const XML_Char *name, const XML_Char **attribut
     stop(xml, shortage(left, strlen(name) + 1 + sizeof *node));
     return;
   }
-  begin = XML_GetCurrentByteIndex(xml->parser);
-  node->outer.begin = (size_t)begin;
-  node->inner.begin = (size_t)begin + (size_t)XML_GetCurrentByteCount(xml->parser);
+  begin = xml->left_out + (size_t)XML_GetCurrentByteIndex(xml->parser);
+  node->outer.begin = begin;
+  node->inner.begin = begin + (size_t)XML_GetCurrentByteCount(xml->parser);
   xml->open = node;
   xml->depth++;
   xml->text.len = 0;
@@ -170,16 +172,16 @@ static void on_end(void *data, const XML_Char *name)
 {
   struct cr_xml *xml = data;
   struct cr_node *node = xml->open;
-  XML_Index end;
+  size_t end;
 
   (void)name;
   if(xml->trouble) {
     return;
   }
   /* For "<A/>" expat places this event behind the tag, with no bytes of its own. */
-  end = XML_GetCurrentByteIndex(xml->parser);
-  node->inner.end = (size_t)end;
-  node->outer.end = (size_t)end + (size_t)XML_GetCurrentByteCount(xml->parser);
+  end = xml->left_out + (size_t)XML_GetCurrentByteIndex(xml->parser);
+  node->inner.end = end;
+  node->outer.end = end + (size_t)XML_GetCurrentByteCount(xml->parser);
   if(node->type == CR_NODE_NULL) {
     node->type = CR_NODE_TEXT;
     if(xml->text.len) {
@@ -359,20 +361,44 @@ int cr_xml_finish(struct cr_xml *xml, struct cr_error *err)
   return xml->failed ? repeat_error(xml, err) : 0;
 }
 
-int cr_xml_parse(struct cr_tree *tree, const struct cr_xml_view *view, const char *data, size_t len,
-                 struct cr_error *err)
+/* The document without what lies between its parts. */
+static int parse_parts(struct cr_tree *tree, const struct cr_xml_view *view, const char *data,
+                       const struct cr_xml_parts *parts, struct cr_error *err)
 {
   struct cr_xml *xml = cr_xml_new(tree, view);
-  int rc;
+  size_t done = 0;
+  int rc = 0;
+
   if(!xml) {
     return cr_fail_memory(err);
   }
-  rc = cr_xml_feed(xml, data, len, err);
+  for(size_t i = 0; i < parts->count && rc == 0; i++) {
+    const struct cr_span *part = &parts->part[i];
+    xml->left_out += part->begin - done; /* expat has told all of the part before: each ends with a tag */
+    rc = cr_xml_feed(xml, data + part->begin, part->end - part->begin, err);
+    done = part->end;
+  }
   if(rc == 0) {
     rc = cr_xml_finish(xml, err);
   }
   cr_xml_free(xml);
   return rc;
+}
+
+int cr_xml_parse(struct cr_tree *tree, const struct cr_xml_view *view, const char *data, size_t len,
+                 struct cr_error *err)
+{
+  struct cr_xml_parts parts;
+
+  if(view && view->names && !view->under && !view->first && cr_xml_plain(data, len, view->names, &parts)) {
+    if(parse_parts(tree, view, data, &parts, NULL) == 0) {
+      return 0;
+    }
+    cr_tree_free(tree); /* once more, for the line the error is in */
+  }
+  parts.count = 1;
+  parts.part[0] = (struct cr_span){0, len};
+  return parse_parts(tree, view, data, &parts, err);
 }
 
 /* --- writing */

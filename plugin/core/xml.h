@@ -33,7 +33,8 @@ int cr_xml_feed(struct cr_xml *xml, const char *data, size_t len, struct cr_erro
 int cr_xml_finish(struct cr_xml *xml, struct cr_error *err);
 void cr_xml_free(struct cr_xml *xml);
 
-/* All at once. */
+/* All at once. With a view of the root's children, a document of the plain kind is given to expat without what the
+ * view passes over (xml_plain.h); tree, offsets and errors are the same. */
 int cr_xml_parse(struct cr_tree *tree, const struct cr_xml_view *view, const char *data, size_t len,
                  struct cr_error *err);
 /* Character data escaped for element content or an attribute value. -1 when the buffer is full, and, with nothing
