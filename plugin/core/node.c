@@ -73,10 +73,11 @@ static struct cr_chunk *add_chunk(struct cr_tree *tree, size_t size)
   if(room > SIZE_MAX - HEADER) {
     return NULL;
   }
-  chunk = calloc(1, HEADER + room);
+  chunk = malloc(HEADER + room);
   if(!chunk) {
     return NULL;
   }
+  chunk->used = 0;
   chunk->size = room;
   if(tree->chunks && size > LARGEST_CHUNK / 2) {
     chunk->next = tree->chunks->next;
@@ -113,15 +114,23 @@ static void *take(struct cr_tree *tree, size_t size, size_t align)
 
 void *cr_tree_alloc(struct cr_tree *tree, size_t size)
 {
-  return take(tree, size ? size : 1, ALIGN);
+  void *data = take(tree, size ? size : 1, ALIGN);
+  if(data) {
+    memset(data, 0, size);
+  }
+  return data;
 }
 
 char *cr_tree_text(struct cr_tree *tree, const char *text, size_t len)
 {
   char *copy = len < SIZE_MAX ? take(tree, len + 1, 1) : NULL;
-  if(copy && len) {
-    memcpy(copy, text, len); /* the NUL is there: chunks start zeroed */
+  if(!copy) {
+    return NULL;
   }
+  if(len) {
+    memcpy(copy, text, len);
+  }
+  copy[len] = '\0';
   return copy;
 }
 

@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* expat takes lengths as int. */
+/* expat takes lengths as int, and copies what it is given before it looks at it: where little of an answer is wanted,
+ * little is given. */
 #define SLICE ((size_t)1 << 30)
+#define FIRST_SLICE ((size_t)512)
 
 /* ENOUGH is none: the view has all it wants. */
 enum trouble { TROUBLE_NONE, TROUBLE_ENOUGH, TROUBLE_DOCTYPE, TROUBLE_DEPTH, TROUBLE_FULL, TROUBLE_MEMORY };
@@ -339,7 +341,7 @@ int cr_xml_feed(struct cr_xml *xml, const char *data, size_t len, struct cr_erro
     return cr_fail(err, CR_KIND_INPUT, "XmlFinished", "cr_xml_feed: the document was already finished");
   }
   while(!xml->failed && len && xml->trouble != TROUBLE_ENOUGH) {
-    size_t slice = len < SLICE ? len : SLICE;
+    size_t most = xml->view.first ? FIRST_SLICE : SLICE, slice = len < most ? len : most;
     xml->fed = true;
     if(XML_Parse(xml->parser, data, (int)slice, 0) != XML_STATUS_OK && xml->trouble != TROUBLE_ENOUGH) {
       fail(xml);
