@@ -158,21 +158,44 @@ local client = {}
 ---@field expires_at? integer        Unix seconds
 ---@field endpoints table<string, {url:string, region:string}>   by "acm", "iam", "cloudfront", "sts", "support", "servicequotas", "s3"
 ---@field max_attempts? integer      of a call, default 3
+---@field renewable? boolean         credentials that are missing or over are asked for (`wanted`), and calls wait for them
+---@field renew_at? number           see `credentials`
+---@field needed_at? number
 
 --- Adds an account calls can be signed for.
 ---@param options certrotate.AccountOptions
 ---@return integer? account   handle, valid for this client
 ---@return certrotate.Error?
 function client:account(options) end
---- Replaces an account's credentials; requests sent from now on use them.
+---@class certrotate.GivenCredentials
+---@field access_key_id string
+---@field secret_access_key string
+---@field session_token? string
+---@field expires_at? integer       Unix seconds, as all the times here, by AWS's clock
+---@field renew_at? number          new ones are asked for from then on, while calls go on
+---@field needed_at? number         calls wait for new ones from then on
+---@field clock_offset? number      seconds AWS's clock is ahead of ours, where whoever had them knows
+
+--- Replaces an account's credentials; requests sent from now on use them, and what waited for them goes on.
 ---@param account integer
----@param credentials {access_key_id:string, secret_access_key:string, session_token?:string, expires_at?:integer}
+---@param credentials certrotate.GivenCredentials
 ---@return boolean? ok
 ---@return certrotate.Error?
 function client:credentials(account, credentials) end
+--- There are no new credentials: the calls that wait for them fail with this error.
+---@param account integer
+---@param err certrotate.Error
+---@param retry_at? number   when to ask again while the present ones still serve
+function client:credentials_failed(account, err, retry_at) end
+--- Asks for new credentials as a call that needs them does.
+---@param account integer
+function client:want(account) end
+--- The next account that needs new credentials; told once until it is given them or they fail.
+---@return integer? account
+function client:wanted() end
 --- What the account knows: clock offset in seconds, expiry.
 ---@param account integer
----@return {clock_offset:number, expires_at?:integer, access_key_id?:string}
+---@return {clock_offset:number, expires_at?:integer, needed_at?:integer, access_key_id?:string}
 function client:account_info(account) end
 
 ---@class certrotate.Submission
@@ -181,6 +204,7 @@ function client:account_info(account) end
 ---@field operation? string          AWS's name: "GetDistributionConfig"
 ---@field step? "import"|"swap"|"settle"|"verify"|"retire"
 ---@field http? table                { url=, method=, headers=, body=, timeout=, connect_timeout=, max_body=, no_proxy= }
+---@field program? table             { arguments=, timeout=, max_output= }: run without a shell → { output=, errors=, status=, signal= }
 ---@field params? table              AWS's spelling for operations
 ---@field identity? certrotate.Identity
 ---@field view? "holders"            ListDistributions only: flat records of what an inventory needs, see plugin/core/call.h
@@ -293,6 +317,14 @@ function core.monotonic() end
 ---@param text string
 ---@return string hex
 function core.sha256(text) end
+--- For file names of the AWS CLI's making; nothing is secured by it.
+---@param text string
+---@return string hex
+function core.sha1(text) end
+--- Permission bits of a file; nil when it cannot be looked at.
+---@param path string
+---@return integer?
+function core.file_mode(path) end
 --- Makes a folder and every missing one above it, mode 0700; fine when it is there already.
 ---@param path string
 ---@return boolean? ok

@@ -15,6 +15,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -135,6 +136,19 @@ static int set_credentials(lua_State *L, int index, const char *what, struct cr_
   return cr_account_set_credentials(account, id, secret, token, expires_at, err);
 }
 
+/* When they must be renewed, and AWS's clock as far as whoever had them from AWS knows it. */
+static void set_renewal(lua_State *L, int index, const char *what, struct cr_account *account)
+{
+  int64_t advised_at = (int64_t)l_field_number(L, index, what, "renew_at", 0, 0);
+  int64_t needed_at = (int64_t)l_field_number(L, index, what, "needed_at", 0, 0);
+  double offset = l_field_number(L, index, what, "clock_offset", 0, -1e10);
+
+  cr_renewal_done(&account->renewal, advised_at, needed_at);
+  if(offset != 0) {
+    account->clock_offset_ms = (int64_t)(offset * 1000);
+  }
+}
+
 /* Raises for a service nobody knows, listing those there are. */
 static enum cr_service need_service(lua_State *L, const char *what, const char *name)
 {
@@ -228,6 +242,8 @@ static int l_client_account(lua_State *L)
     return l_fail(L, &err);
   }
   most = l_field_number(L, 2, "options", "max_attempts", box->account->max_attempts, 1);
+  box->account->renewal.possible = l_field_bool(L, 2, "options", "renewable", false);
+  set_renewal(L, 2, "options", box->account);
   box->account->max_attempts = most < ATTEMPTS_MAX ? (int)most : ATTEMPTS_MAX;
   open_engine(L, self);
   if(keep_account(self, box, &err) != 0) {
@@ -238,7 +254,8 @@ static int l_client_account(lua_State *L)
   return 1;
 }
 
-/* client:credentials(account, credentials) -> true | nil, err */
+/* client:credentials(account, credentials) -> true | nil, err
+ * What waited for them goes on at the next step. */
 static int l_client_credentials(lua_State *L)
 {
   const struct l_client *self = check_client(L);
@@ -249,7 +266,61 @@ static int l_client_credentials(lua_State *L)
   if(set_credentials(L, 3, "credentials", account, &err) != 0) {
     return l_fail(L, &err);
   }
+  set_renewal(L, 3, "credentials", account);
+  cr_engine_recheck(self->engine);
   lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* The error at the top as every waiting call will tell it: whatever went wrong, credentials are what is missing. */
+static void read_failure(lua_State *L, int index, struct cr_error *err)
+{
+  const char *kind = l_field_text(L, index, "err", "kind", NULL);
+  const char *operation = l_field_text(L, index, "err", "operation", NULL);
+
+  cr_fail(err, cr_streq(kind, "cancelled") ? CR_KIND_CANCELLED : CR_KIND_CREDENTIALS,
+          l_need_text(L, index, "err", "code", NULL), "%s", l_need_text(L, index, "err", "message", NULL));
+  err->retryable = l_field_bool(L, index, "err", "retryable", false);
+  err->status = (int)l_field_whole(L, index, "err", "status", 0, 0);
+  snprintf(err->operation, sizeof err->operation, "%s", operation ? operation : "");
+}
+
+/* client:credentials_failed(account, err [, retry_at]): calls that wait for them fail with the error */
+static int l_client_credentials_failed(lua_State *L)
+{
+  const struct l_client *self = check_client(L);
+  struct cr_account *account = check_account(L, self, 2);
+  double retry_at = luaL_optnumber(L, 4, 0);
+  struct cr_error err;
+
+  luaL_checktype(L, 3, LUA_TTABLE);
+  read_failure(L, 3, &err);
+  cr_renewal_failed(&account->renewal, &err, retry_at > 0 && retry_at < 1e15 ? (int64_t)retry_at : 0);
+  cr_engine_recheck(self->engine);
+  return 0;
+}
+
+/* client:want(account): asks for new ones as a call that needs them does */
+static int l_client_want(lua_State *L)
+{
+  const struct l_client *self = check_client(L);
+
+  cr_renewal_ask(&check_account(L, self, 2)->renewal);
+  return 0;
+}
+
+/* client:wanted() -> the next account whose credentials are to be renewed | nil; told once until they are, or fail */
+static int l_client_wanted(lua_State *L)
+{
+  const struct l_client *self = check_client(L);
+
+  for(size_t i = 0; i < self->account_count; i++) {
+    if(cr_renewal_begin(&self->accounts[i]->renewal)) {
+      lua_pushinteger(L, (lua_Integer)i + 1);
+      return 1;
+    }
+  }
+  lua_pushnil(L);
   return 1;
 }
 
@@ -263,13 +334,13 @@ static void free_text(void *payload)
   free(box->text);
 }
 
-/* client:account_info(account) -> { clock_offset=, expires_at=, access_key_id= } */
+/* client:account_info(account) -> { clock_offset=, expires_at=, needed_at=, access_key_id= } */
 static int l_client_account_info(lua_State *L)
 {
   const struct l_client *self = check_client(L);
   struct text_box *id = l_box_new(L, sizeof *id, free_text);
   const struct cr_account *account;
-  double offset, expires_at;
+  double offset, expires_at, needed_at;
   struct cr_error err;
 
   /* All of the account first: pushing may collect, and a finalizer may close the client or change the credentials. */
@@ -277,12 +348,13 @@ static int l_client_account_info(lua_State *L)
   account = check_account(L, self, 2);
   offset = (double)account->clock_offset_ms / 1000;
   expires_at = (double)account->expires_at;
+  needed_at = (double)account->renewal.needed_at;
   id->text = cr_strdup(account->access_key_id);
   if(account->access_key_id && !id->text) {
     cr_fail_memory(&err);
     return l_raise(L, &err);
   }
-  lua_createtable(L, 0, 3);
+  lua_createtable(L, 0, 4);
   if(id->text) {
     lua_pushstring(L, id->text);
     lua_setfield(L, -2, "access_key_id");
@@ -293,6 +365,10 @@ static int l_client_account_info(lua_State *L)
     l_pushwhole(L, expires_at);
     lua_setfield(L, -2, "expires_at");
   }
+  if(needed_at > 0) {
+    l_pushwhole(L, needed_at);
+    lua_setfield(L, -2, "needed_at");
+  }
   l_box_release(id);
   return 1;
 }
@@ -302,7 +378,7 @@ struct submission {
   struct cr_tree *params;              /* in a box */
   const struct cr_operation *operation;
   const char *step;                    /* static text */
-  bool http;
+  bool http, program;
   int64_t account;
   struct cr_identity *identity;        /* borrowed */
   const struct cr_xml_view *view;
@@ -360,7 +436,7 @@ static const struct cr_operation *need_operation(lua_State *L, const char *servi
   return NULL;
 }
 
-/* Exactly one of service with operation, step, http. */
+/* Exactly one of service with operation, step, http, program. */
 static void read_kind(lua_State *L, struct submission *in)
 {
   const char *service = l_field_text(L, 2, "submission", "service", NULL);
@@ -371,8 +447,12 @@ static void read_kind(lua_State *L, struct submission *in)
   if(in->http) {
     lua_pop(L, 1);
   }
-  if((service || operation) + (step != NULL) + in->http != 1) {
-    luaL_error(L, "submission: one of `service` with `operation`, `step`, or `http` expected");
+  in->program = l_field_table(L, 2, "submission", "program");
+  if(in->program) {
+    lua_pop(L, 1);
+  }
+  if((service || operation) + (step != NULL) + in->http + in->program != 1) {
+    luaL_error(L, "submission: one of `service` with `operation`, `step`, `http`, or `program` expected");
   }
   if(step) {
     in->step = need_step(L, step);
@@ -388,7 +468,7 @@ static void read_kind(lua_State *L, struct submission *in)
 static void read_identity(lua_State *L, struct submission *in)
 {
   bool wanted = in->operation ? in->operation->identity : in->step && strcmp(in->step, "import") == 0;
-  const char *what = in->operation ? in->operation->name : in->step ? in->step : "http";
+  const char *what = in->operation ? in->operation->name : in->step ? in->step : in->http ? "http" : "program";
 
   lua_pushliteral(L, "identity");
   lua_rawget(L, 2);
@@ -427,8 +507,9 @@ static int read_tree(lua_State *L, struct submission *in, struct cr_error *err)
 {
   static const char *const step_lists[] = {"Ids", "changed", NULL};
   static const char *const http_lists[] = {"headers", NULL};
-  const char *field = in->http ? "http" : "params";
-  const char *const *lists = in->http ? http_lists : in->step ? step_lists : in->operation->lists;
+  static const char *const program_lists[] = {"arguments", NULL};
+  const char *field = in->http ? "http" : in->program ? "program" : "params";
+  const char *const *lists = in->http ? http_lists : in->program ? program_lists : in->step ? step_lists : in->operation->lists;
   int result = 0;
 
   if(!l_field_table(L, 2, "submission", field)) {
@@ -470,6 +551,9 @@ static struct cr_machine *make_machine(lua_State *L, const struct l_client *self
   if(in->http) {
     return cr_http_new(in->params->root, err);
   }
+  if(in->program) {
+    return cr_program_new(in->params->root, err);
+  }
   account = find_account(self, in->account);
   /* Looking at what a host serves needs nobody's credentials. */
   if(!account && !(in->step && cr_streq(in->step, "verify") && !self->account_count)) {
@@ -486,7 +570,7 @@ static struct cr_machine *make_machine(lua_State *L, const struct l_client *self
 static int l_client_submit(lua_State *L)
 {
   static const char *const names[] = {
-    "account", "service", "operation", "step", "http", "params", "identity", "view", "timeout", NULL
+    "account", "service", "operation", "step", "http", "program", "params", "identity", "view", "timeout", NULL
   };
   const struct l_client *self = check_client(L);
   struct submission in;
@@ -506,7 +590,7 @@ static int l_client_submit(lua_State *L)
   in.deadline_ms = l_field_seconds(L, 2, "submission", "timeout");
   if(in.deadline_ms && !in.operation) {
     return luaL_error(L, "submission.timeout: is for operations; %s", in.step ? "a step takes its times as params"
-                                                                               : "http has a field of its own");
+                                                                               : "it has a field of its own");
   }
   if(read_tree(L, &in, &err) != 0) {
     return l_fail(L, &err);
@@ -794,6 +878,9 @@ static const struct luaL_Reg core_functions[] = {
 static const struct luaL_Reg client_methods[] = {
   {"account", l_client_account},
   {"credentials", l_client_credentials},
+  {"credentials_failed", l_client_credentials_failed},
+  {"want", l_client_want},
+  {"wanted", l_client_wanted},
   {"account_info", l_client_account_info},
   {"submit", l_client_submit},
   {"step", l_client_step},

@@ -1,6 +1,8 @@
-/* l_system.c - clocks, digests, the terminal, and the list of operations. */
+/* l_system.c - clocks, digests, the terminal, permissions, and the list of operations. */
 #include "call.h"
+#include "digest.h"
 #include "error.h"
+#include "fields.h"
 #include "module.h"
 #include "sigv4.h"
 #include "system.h"
@@ -30,6 +32,35 @@ static int l_sha256(lua_State *L)
     return luaL_error(L, "SHA-256 is not available: OpenSSL refuses it");
   }
   lua_pushlstring(L, hex, CR_SHA256_HEX);
+  return 1;
+}
+
+/* core.sha1(text) -> hex */
+static int l_sha1(lua_State *L)
+{
+  char hex[CR_SHA1_HEX + 1];
+  const char *text;
+  size_t len;
+
+  luaL_checktype(L, 1, LUA_TSTRING);
+  text = lua_tolstring(L, 1, &len);
+  if(cr_sha1_hex(text, len, hex) != 0) {
+    return luaL_error(L, "SHA-1 is not available: OpenSSL refuses it");
+  }
+  lua_pushlstring(L, hex, CR_SHA1_HEX);
+  return 1;
+}
+
+/* core.file_mode(path) -> permission bits | nil */
+static int l_file_mode(lua_State *L)
+{
+  int mode = cr_system_mode(l_arg_text(L, 1, NULL));
+
+  if(mode < 0) {
+    lua_pushnil(L);
+  } else {
+    lua_pushinteger(L, mode);
+  }
   return 1;
 }
 
@@ -87,6 +118,8 @@ static const struct luaL_Reg core_functions[] = {
   {"now", l_now},
   {"monotonic", l_monotonic},
   {"sha256", l_sha256},
+  {"sha1", l_sha1},
+  {"file_mode", l_file_mode},
   {"terminal", l_terminal},
   {"operations", l_operations},
   {NULL, NULL}

@@ -144,6 +144,12 @@ fail:
   return -1;
 }
 
+bool cr_account_ready(struct cr_account *account, const struct cr_moment *now)
+{
+  return cr_renewal_check(&account->renewal, !account->access_key_id,
+                          (now->unix_ms + account->clock_offset_ms) / 1000);
+}
+
 /* The URL as calls build on it: host in lower case, as it is signed and must be sent; no trailing slash. */
 static char *normal_url(const char *text, struct cr_error *err)
 {

@@ -6,6 +6,7 @@
 #define CR_ACCOUNT_H
 
 #include "base.h"
+#include "renewal.h"
 #include "sigv4.h"
 
 enum cr_service { CR_ACM, CR_IAM, CR_CLOUDFRONT, CR_STS, CR_SUPPORT, CR_QUOTAS, CR_S3, CR_SERVICE_COUNT };
@@ -27,6 +28,7 @@ struct cr_account {
   double retry_tokens;                 /* standard mode's bucket, 500 at first */
   int max_attempts;                    /* 3 unless told otherwise */
   struct cr_signing_keys *keys;
+  struct cr_renewal renewal;
 };
 
 struct cr_account *cr_account_new(struct cr_error *err);
@@ -35,6 +37,8 @@ void cr_account_unref(struct cr_account *account);    /* wipes */
 /* Copies; the old ones are wiped. access_key_id NULL: anonymous. */
 int cr_account_set_credentials(struct cr_account *account, const char *access_key_id, const char *secret_access_key,
                                const char *session_token, int64_t expires_at, struct cr_error *err);
+/* Whether a request may be signed now; otherwise new credentials have been asked for (renewal.h). */
+bool cr_account_ready(struct cr_account *account, const struct cr_moment *now);
 int cr_account_set_endpoint(struct cr_account *account, enum cr_service service, const char *url, const char *region,
                             struct cr_error *err);
 

@@ -21,8 +21,9 @@
 #define TOKENS_MAX 500
 #define SECRET_PART 12                   /* so many characters of a secret are no chance */
 #define SECRET_REST 4
+#define AWAIT_MS 3600000                 /* woken when there are credentials; meanwhile asking again is harmless */
 
-enum state { SENDING, DECODING_RESULT, DECODING_ERROR, WAITING, DONE, FAILED };
+enum state { SENDING, AWAITING, DECODING_RESULT, DECODING_ERROR, WAITING, DONE, FAILED };
 
 struct call {
   struct cr_machine machine;
@@ -45,6 +46,9 @@ struct call {
   int attempts, throttles, transients;
   double last_cost;                  /* what the latest retry took from the account's bucket */
   bool skew_corrected;
+  uint64_t signed_given;             /* which of the account's credentials the attempt on its way was signed with */
+  uint64_t awaited_failed;           /* AWAITING: renewals that had failed when the waiting began */
+  bool credentials_replaced;         /* AWS refused them once in this call */
 
   struct cr_sink sink;
   struct cr_xml *xml;                /* parses a 2xx answer as it arrives */
@@ -171,7 +175,8 @@ static int draw(struct call *call, const struct cr_moment *now, struct cr_error 
   }
   call->signed_offset_ms = call->account->clock_offset_ms;
   call->signed_unix_ms = now->unix_ms;
-  return call->account->access_key_id ? add_signature(call, now, err) : 0;
+  call->signed_given = call->account->renewal.given;
+  return call->account->access_key_id && !operation->anonymous ? add_signature(call, now, err) : 0;
 }
 
 /* ---- ends ---- */
@@ -223,7 +228,9 @@ static char *find_secret(char *text, const char *secret)
 /* A message never repeats a secret, whatever a server put into it. */
 static void redact(const struct call *call, struct cr_error *err)
 {
-  const char *secrets[] = { call->account->session_token, call->account->secret_access_key };
+  const char *secrets[] = { call->account->session_token, call->account->secret_access_key,
+                            cr_get_text(call->params.root, "WebIdentityToken"),
+                            cr_get_text(call->params.root, "TokenCode") };
   for(size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
     char *found = find_secret(err->message, secrets[i]);
     if(found) {
@@ -345,6 +352,27 @@ static void retry_skew(struct call *call, const struct cr_moment *now, int64_t s
   fail(call);
 }
 
+/* The credentials are over, or AWS knows them no more: nothing was carried out, and with new ones it may go again. */
+static bool replace_credentials(struct call *call)
+{
+  static const char *const codes[] = { "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId",
+                                       "UnrecognizedClientException" };
+  struct cr_renewal *renewal = &call->account->renewal;
+
+  if(!renewal->possible || call->credentials_replaced || call->operation->anonymous) {
+    return false;
+  }
+  for(size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+    if(strcmp(call->machine.error.code, codes[i]) == 0) {
+      cr_renewal_reject(renewal, call->signed_given);
+      call->credentials_replaced = true;
+      call->state = SENDING;
+      return true;
+    }
+  }
+  return false;
+}
+
 static void tell_attempt(struct call *call, const struct cr_answer *answer, const struct cr_error *err, bool throttled)
 {
   struct cr_attempt *attempt = &call->attempt;
@@ -385,6 +413,9 @@ static void answered_error(struct call *call, const struct cr_moment *now, int64
     return;
   case CR_TROUBLE_PERMANENT:
     break;
+  }
+  if(replace_credentials(call)) {
+    return;
   }
   if(err->status >= 500 && !call->operation->idempotent) {
     err->ambiguous = true;
@@ -564,7 +595,34 @@ static void decoded(struct cr_machine *m, const struct cr_error *failure)
   }
 }
 
-/* Moves on as far as the clock and what was decoded allow. */
+/* Whether the request may be signed now. If not, the call waits for new credentials, or has failed for want of them. */
+static bool may_sign(struct call *call, const struct cr_moment *now)
+{
+  struct cr_account *account = call->account;
+  struct cr_error *err = &call->machine.error;
+  bool waited = call->state == AWAITING;
+
+  if(call->operation->anonymous || cr_account_ready(account, now)) {
+    call->state = SENDING;
+    return true;
+  }
+  if(waited && account->renewal.failed != call->awaited_failed) {
+    *err = account->renewal.failure;
+    fail(call);
+    return false;
+  }
+  if(!waited) {
+    call->awaited_failed = account->renewal.failed;
+    call->state = AWAITING;
+  }
+  call->until_mono_ms = now->mono_ms + AWAIT_MS;
+  if(call->deadline_ms && call->started_mono_ms + call->deadline_ms < call->until_mono_ms) {
+    call->until_mono_ms = call->started_mono_ms + call->deadline_ms;
+  }
+  return false;
+}
+
+/* Moves on as far as the clock, the credentials and what was decoded allow. */
 static void advance(struct call *call, const struct cr_moment *now)
 {
   if(!call->started) {
@@ -578,11 +636,14 @@ static void advance(struct call *call, const struct cr_moment *now)
   if(call->state == WAITING && now->mono_ms >= call->until_mono_ms) {
     call->state = SENDING;
   }
-  if(call->state != SENDING) {
+  if(call->state != SENDING && call->state != AWAITING) {
     return;
   }
   if(call->deadline_ms && now->mono_ms - call->started_mono_ms >= call->deadline_ms) {
     fail_deadline(call);
+    return;
+  }
+  if(!may_sign(call, now)) {
     return;
   }
   forget_answer(call);
@@ -606,6 +667,7 @@ static enum cr_need next(struct cr_machine *m, const struct cr_moment *now, stru
     want->json_len = call->answer.body.len;
     want->into = call->state == DECODING_RESULT ? &m->result : &call->error_tree;
     return CR_NEED_DECODE;
+  case AWAITING:
   case WAITING:
     want->until_mono_ms = call->until_mono_ms;
     return CR_NEED_WAIT;
@@ -643,7 +705,14 @@ static void destroy(struct cr_machine *m)
   free(call);
 }
 
-static const struct cr_machine_class call_class = { "call", next, answered, decoded, destroy, attempt };
+static const struct cr_machine_class call_class = {
+  .name = "call",
+  .next = next,
+  .answered = answered,
+  .decoded = decoded,
+  .destroy = destroy,
+  .attempt = attempt,
+};
 
 static int set_up(struct call *call, const struct cr_node *params, struct cr_error *err)
 {

@@ -1,6 +1,7 @@
 /* call.h - one operation of one service as a machine: sign, send, classify, retry.
  *
  * Standard retry mode (aws-reference 8.1): max_attempts in all, full jitter, the account's retry bucket;
+ * credentials that are over are waited for (renewal.h), and those AWS refuses as over are replaced once;
  * throttling told apart from transient errors by code; Retry-After honoured; clock skew corrected once per call;
  * redirects are errors; every status >= 400 is an error with AWS's code and request id. Our deviations, on purpose:
  * LimitExceededException is not retried; a call that is not idempotent is not repeated after an
@@ -40,6 +41,7 @@ struct cr_operation {
   const struct cr_param *params;    /* REST-XML; ends with name NULL. Others: checked for `required` only */
   const char *const *lists;         /* names that are lists even when empty or single (JSON, query), NULL-terminated */
   bool idempotent;                  /* may be sent again blindly */
+  bool anonymous;                   /* is sent unsigned: what it carries is the proof */
   bool identity;                    /* body carries certificate, chain and key of the identity */
   bool with_etag;                   /* result gets ETag */
   bool with_body;                   /* result gets Body: the answer as received (configurations) */
@@ -85,5 +87,11 @@ bool cr_machine_attempt(struct cr_machine *m, struct cr_attempt *out);
  * no_proxy= };
  * result { status=, headers={..}, body= }: any status is a result here. */
 struct cr_machine *cr_http_new(const struct cr_node *params, struct cr_error *err);
+
+/* A program of this machine, run once without a shell (process.h says how).
+ * params: { arguments={ program, .. }, timeout=seconds (60), max_output=bytes (64 KiB) };
+ * result { output=, errors= (the beginning), status= (exit code), signal= (that ended it) }, neither of the last two
+ * when the host took note of its end before us. Not started, too slow, too talkative: an error, and it is killed. */
+struct cr_machine *cr_program_new(const struct cr_node *params, struct cr_error *err);
 
 #endif

@@ -7,6 +7,7 @@
 #include "engine.h"
 #include "attempt_log.h"
 #include "call.h"
+#include "children.h"
 #include "hosts.h"
 #include "poller.h"
 #include "sigpipe.h"
@@ -39,6 +40,7 @@ struct cr_engine {
   struct cr_slot_list returning, ready, undecoded, finished;   /* returning: had to wait for a seat, go before ready */
   struct cr_schedule schedule;
   struct cr_hosts hosts;
+  struct cr_children children;
 
   struct cr_attempt_log log;
   struct cr_engine_stats stats;
@@ -92,6 +94,10 @@ static int64_t due_in(const struct cr_engine *engine)
   if(first) {
     int64_t wait = first->at_ms - mono_ms(engine);
     wait = wait < 0 ? 0 : wait;
+    in = in < 0 || wait < in ? wait : in;
+  }
+  if(engine->children.first) {
+    int64_t wait = cr_children_due_in(&engine->children, mono_ms(engine));
     in = in < 0 || wait < in ? wait : in;
   }
   return in;
@@ -188,6 +194,21 @@ static bool send_request(struct cr_engine *engine, struct cr_slot *slot, const s
   return true;
 }
 
+/* False: as above. A program takes no seat. */
+static bool run_program(struct cr_engine *engine, struct cr_slot *slot, const struct cr_program *program)
+{
+  struct cr_outcome outcome;
+
+  cr_outcome_init(&outcome, 0, 0);
+  slot->process = cr_children_start(&engine->children, &engine->poller, program, slot, engine->now.mono_ms,
+                                    &outcome.error);
+  if(!slot->process) {
+    slot->machine->class->ran(slot->machine, &engine->now, &outcome);
+  }
+  cr_outcome_free(&outcome);
+  return slot->process != NULL;
+}
+
 /* Asks the machine what it needs and does it, until it has to wait for something. */
 static void drive(struct cr_engine *engine, struct cr_slot *slot)
 {
@@ -204,6 +225,11 @@ static void drive(struct cr_engine *engine, struct cr_slot *slot)
     switch(need) {
     case CR_NEED_SEND:
       if(send_request(engine, slot, want.request)) {
+        return;
+      }
+      break;
+    case CR_NEED_RUN:
+      if(run_program(engine, slot, want.program)) {
         return;
       }
       break;
@@ -250,6 +276,23 @@ static void wake_due(struct cr_engine *engine)
     cr_schedule_remove(&engine->schedule, first);
     cr_slot_join((struct cr_slot *)first, &engine->ready);
   }
+}
+
+static bool end_programs(struct cr_engine *engine)
+{
+  struct cr_process *process;
+  bool any = false;
+
+  while(engine->children.first &&
+        (process = cr_children_ended(&engine->children, &engine->poller, engine->now.mono_ms))) {
+    struct cr_slot *slot = process->owner;
+    slot->process = NULL;
+    slot->machine->class->ran(slot->machine, &engine->now, &process->outcome);
+    cr_process_free(process);
+    drive(engine, slot);
+    any = true;
+  }
+  return any;
 }
 
 /* ---- transfers ---- */
@@ -310,6 +353,9 @@ static void serve_sockets(struct cr_engine *engine)
   int running, count = cr_poller_ready(&engine->poller, events, EVENTS);
 
   for(int i = 0; i < count; i++) {
+    if(engine->children.first && cr_children_own(&engine->children, events[i].fd)) {
+      continue; /* end_programs looks after them */
+    }
     int what = (events[i].readable ? CURL_CSELECT_IN : 0) | (events[i].writable ? CURL_CSELECT_OUT : 0) |
                (events[i].failed ? CURL_CSELECT_ERR : 0);
     curl_multi_socket_action(engine->multi, events[i].fd, what, &running);
@@ -454,6 +500,7 @@ void cr_engine_free(struct cr_engine *engine)
     if(slot->transfer) {
       cr_transfer_free(take_transfer(engine, slot));
     }
+    cr_process_free(slot->process);
     cr_machine_free(slot->machine);
     cr_slots_drop(&engine->slots, slot);
   }
@@ -500,6 +547,10 @@ static void uproot(struct cr_engine *engine, struct cr_slot *slot)
   if(slot->transfer) {
     cr_transfer_free(take_transfer(engine, slot));
     cr_hosts_stand(&engine->hosts, slot);
+  } else if(slot->process) {
+    cr_children_drop(&engine->children, &engine->poller, slot->process);
+    cr_process_free(slot->process);
+    slot->process = NULL;
   } else if(slot->host) {
     cr_hosts_unpark(&engine->hosts, slot);
   } else {
@@ -545,6 +596,7 @@ static void run(struct cr_engine *engine)
   for(int round = 0; round < ROUNDS; round++) {
     bool progress = serve_timer(engine);
     progress = end_transfers(engine) || progress;
+    progress = end_programs(engine) || progress;
     wake_due(engine);
     if(!cr_hosts_full(&engine->hosts)) {
       cr_hosts_call(&engine->hosts, &engine->returning);
@@ -609,6 +661,21 @@ size_t cr_engine_wait(struct cr_engine *engine, double seconds, int extra_fd)
     }
   }
   return cr_engine_step(engine);
+}
+
+void cr_engine_recheck(struct cr_engine *engine)
+{
+  struct cr_due *first;
+
+  if(!is_ours(engine)) {
+    return;
+  }
+  while((first = cr_schedule_first(&engine->schedule))) {
+    cr_schedule_remove(&engine->schedule, first);
+    cr_slot_join((struct cr_slot *)first, &engine->ready);
+  }
+  engine->wake = true;
+  cr_poller_arm(&engine->poller, 0);
 }
 
 bool cr_engine_undecoded(struct cr_engine *engine, int64_t *id, const char **json, size_t *len, struct cr_tree **into)

@@ -50,6 +50,10 @@ size_t cr_engine_step(struct cr_engine *engine);
  * steps. */
 size_t cr_engine_wait(struct cr_engine *engine, double seconds, int extra_fd);
 
+/* Asks every machine that waits for a time again: what it waits for may have come otherwise (an account was given
+ * credentials). */
+void cr_engine_recheck(struct cr_engine *engine);
+
 /* A machine that needs JSON decoded: valid until cr_engine_decoded with the same id. false: none. */
 bool cr_engine_undecoded(struct cr_engine *engine, int64_t *id, const char **json, size_t *len, struct cr_tree **into);
 void cr_engine_decoded(struct cr_engine *engine, int64_t id, const struct cr_error *failure);

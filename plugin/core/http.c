@@ -140,7 +140,14 @@ static bool attempt(struct cr_machine *m, struct cr_attempt *out)
   return true;
 }
 
-static const struct cr_machine_class http_class = { "http", next, answered, decoded, destroy, attempt };
+static const struct cr_machine_class http_class = {
+  .name = "http",
+  .next = next,
+  .answered = answered,
+  .decoded = decoded,
+  .destroy = destroy,
+  .attempt = attempt,
+};
 
 static int bad(struct cr_error *err, const char *what)
 {

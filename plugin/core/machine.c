@@ -57,6 +57,20 @@ bool cr_answer_header(const struct cr_answer *answer, const char *name, char *ou
   return false;
 }
 
+void cr_outcome_init(struct cr_outcome *outcome, size_t max_output, size_t max_errors)
+{
+  memset(outcome, 0, sizeof *outcome);
+  outcome->status = -1;
+  cr_buf_init(&outcome->output, max_output);
+  cr_buf_init(&outcome->errors, max_errors);
+}
+
+void cr_outcome_free(struct cr_outcome *outcome)
+{
+  cr_buf_free(&outcome->output);
+  cr_buf_free(&outcome->errors);
+}
+
 void cr_machine_free(struct cr_machine *m)
 {
   if(m) {

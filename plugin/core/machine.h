@@ -9,6 +9,7 @@
  *   need = m->class->next(m, now, &want)
  *     CR_NEED_SEND    do want.request, then m->class->answered(m, now, &answer), then next. Asking again before
  *                     `answered` is harmless and makes the request anew: a request that had to queue is signed late
+ *     CR_NEED_RUN     run want.program, then m->class->ran(m, now, &outcome), then next
  *     CR_NEED_DECODE  parse want.json into want.into, then m->class->decoded(m, &err or NULL), then next
  *     CR_NEED_WAIT    not before want.until_mono_ms (or earlier: asking again is harmless), then next
  *     CR_NEED_DONE    m->result is filled
@@ -21,7 +22,7 @@
 #include "node.h"
 #include "sigv4.h"
 
-enum cr_need { CR_NEED_SEND, CR_NEED_DECODE, CR_NEED_WAIT, CR_NEED_DONE, CR_NEED_FAILED };
+enum cr_need { CR_NEED_SEND, CR_NEED_RUN, CR_NEED_DECODE, CR_NEED_WAIT, CR_NEED_DONE, CR_NEED_FAILED };
 
 /* Bytes of a 2xx body can be taken as they arrive (called inside libcurl: own memory only, no machine calls). */
 struct cr_sink {
@@ -77,8 +78,27 @@ void cr_answer_free(struct cr_answer *answer);
 /* Value of a header (first of its name) copied to out; false when absent. Name in lower case. */
 bool cr_answer_header(const struct cr_answer *answer, const char *name, char *out, size_t size);
 
+/* A program to run (process.h), owned by the machine that wants it until `ran` or destruction. */
+struct cr_program {
+  char *const *arguments;            /* the program first; ends with NULL */
+  int64_t timeout_ms;                /* 0: a minute; it is killed then */
+  size_t max_output;                 /* 0: 64 KiB; it is killed beyond */
+  bool without_pidfd;                /* test seam: a kernel before 5.3 */
+};
+
+struct cr_outcome {
+  struct cr_error error;             /* not started, killed by us, no memory; else kind NONE */
+  struct cr_buf output, errors;      /* of errors the beginning */
+  int status;                        /* exit code; -1: ended by a signal, or nobody knows */
+  int signal;                        /* 0: none */
+};
+
+void cr_outcome_init(struct cr_outcome *outcome, size_t max_output, size_t max_errors);
+void cr_outcome_free(struct cr_outcome *outcome);   /* wipes */
+
 struct cr_want {
   const struct cr_request *request;      /* SEND */
+  const struct cr_program *program;      /* RUN */
   const char *json; size_t json_len;     /* DECODE */
   struct cr_tree *into;                  /* DECODE */
   int64_t until_mono_ms;                 /* WAIT */
@@ -95,6 +115,8 @@ struct cr_machine_class {
   void (*destroy)(struct cr_machine *m);   /* wipes and frees m itself */
   /* What cr_machine_attempt asks (call.h): the next attempt not yet told. NULL: the machine makes none. */
   bool (*attempt)(struct cr_machine *m, struct cr_attempt *out);
+  /* NULL: never needs RUN. */
+  void (*ran)(struct cr_machine *m, const struct cr_moment *now, struct cr_outcome *outcome);
 };
 
 /* Every machine begins with this. */

@@ -15,6 +15,7 @@ struct cr_slot {
   int64_t id;
   struct cr_machine *machine;         /* owned by whoever fills the slot */
   struct cr_transfer *transfer;
+  struct cr_process *process;         /* the program it has running */
   struct cr_host *host;               /* where the transfer goes, or where it waits for a seat */
   const char *json;                   /* to be decoded */
   size_t json_len;

@@ -1,7 +1,8 @@
-/* system.c - the clocks and the terminal: the few facts of the system that Lua cannot ask for itself. */
+/* system.c - clocks, terminal, permissions: the few facts of the system that Lua cannot ask for itself. */
 #include "system.h"
 
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,4 +35,11 @@ int cr_system_columns(int fd)
     return 80;
   }
   return size.ws_col;
+}
+
+int cr_system_mode(const char *path)
+{
+  struct stat about;
+
+  return stat(path, &about) == 0 ? (int)(about.st_mode & 07777) : -1;
 }

@@ -908,6 +908,9 @@ static inline bool fake_run(struct fake *fake, struct cr_machine *m, int most)
       m->class->decoded(m, json_read(want.into, want.json, want.json_len) ? &err : NULL);
       break;
     }
+    case CR_NEED_RUN:
+      CHECK(!"a program in a rotation");
+      return true;
     case CR_NEED_WAIT:
       CHECK(want.until_mono_ms > now.mono_ms);
       fake->mono_ms = want.until_mono_ms;

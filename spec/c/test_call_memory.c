@@ -68,6 +68,7 @@ static int run_script(struct script *s, const char *body, struct cr_error *err)
         s->m->class->decoded(s->m, NULL);
       }
       break;
+    case CR_NEED_RUN:
     case CR_NEED_WAIT:
       script_wait(s);
       break;

@@ -441,7 +441,9 @@ static void raw_destroy(struct cr_machine *m)
   free(raw);
 }
 
-static const struct cr_machine_class raw_class = { "raw", raw_next, raw_answered, raw_decoded, raw_destroy, NULL };
+static const struct cr_machine_class raw_class = {
+  .name = "raw", .next = raw_next, .answered = raw_answered, .decoded = raw_decoded, .destroy = raw_destroy
+};
 
 static struct raw *new_raw(const char *url)
 {

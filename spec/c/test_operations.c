@@ -237,7 +237,7 @@ static void test_tables(void)
     CHECK((row->protocol == CR_JSON11) == (row->service == CR_ACM));
     CHECK(!row->shape || row->protocol != CR_JSON11);
   }
-  CHECK(count == 21);
+  CHECK(count == 23);
   CHECK(cr_operation_at(count + 100) == NULL);
   /* What is not repeated blindly. */
   static const char *const once[] = { "ImportCertificate", "DeleteCertificate", "UploadServerCertificate",
