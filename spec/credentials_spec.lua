@@ -54,7 +54,7 @@ describe("certrotate.credentials", function()
     os.remove(home .. "/.aws/credentials")
     found = assert(resolve())
     assert.equal("AKIDCONFFILE1", found.access_key_id)
-    assert.equal("profile", found.source)
+    assert.equal("config-file", found.source)
   end)
 
   it("passes the environment over when a profile is named by the caller, not when a variable names it", function()
@@ -88,13 +88,22 @@ describe("certrotate.credentials", function()
   end)
 
   it("says what was tried when there are none", function()
-    local found, err = resolve()
+    local found, err = resolve({ environment = { AWS_EC2_METADATA_DISABLED = "true" } })
     assert.is_nil(found)
     assert.equal("credentials", err.kind)
     assert.equal("NoCredentials", err.code)
-    assert.matches("parameters: none given", err.message)
-    assert.matches("environment: AWS_ACCESS_KEY_ID is not set", err.message)
-    assert.truthy(err.message:find("no aws_access_key_id for 'default' in " .. home .. "/.aws/credentials", 1, true))
+    for _, part in ipairs({ "parameters: none given", "environment: AWS_ACCESS_KEY_ID is not set", "assume-role: no role_arn",
+      "web-identity: AWS_WEB_IDENTITY_TOKEN_FILE is not set", "sso: no sso_account_id",
+      "credentials-file: no keys of 'default' in " .. home .. "/.aws/credentials", "process: no credential_process",
+      "config-file: no keys of 'default' in " .. home .. "/.aws/config", "container: AWS_CONTAINER",
+      "instance-metadata: AWS_EC2_METADATA_DISABLED is true" }) do
+      assert.truthy(err.message:find(part, 1, true), part .. " is not in " .. err.message)
+    end
+    -- Whether there is an instance's role can only be found out by asking.
+    found = assert(resolve())
+    assert.equal("instance-metadata", found.source)
+    assert.is_nil(found.access_key_id)
+    assert.equal("credentials to be fetched from instance-metadata", tostring(found))
   end)
 
   it("stops at a source that is configured and broken", function()
@@ -120,20 +129,24 @@ describe("certrotate.credentials", function()
     assert.matches("aws_secret_access_key", err.message)
   end)
 
-  it("refuses a profile that signs in a way it cannot, rather than signing as somebody else", function()
+  it("takes what a profile says in the CLI's order", function()
     write("credentials", "[r]\naws_access_key_id = AKIDCRED\naws_secret_access_key = d\n[k]\naws_access_key_id = AKIDKEYS\n"
-      .. "aws_secret_access_key = d\n")
-    write("config", "[profile r]\nrole_arn = arn:aws:iam::1:role/x\n[profile s]\nsso_account_id = 1\n"
+      .. "aws_secret_access_key = d\n[w]\naws_access_key_id = AKIDCRED\naws_secret_access_key = d\n")
+    write("config", "[profile r]\nrole_arn = arn:aws:iam::111122223333:role/x\nsource_profile = k\n"
+      .. "[profile s]\nsso_account_id = 1\nsso_role_name = r\nsso_start_url = u\nsso_region = us-east-1\n"
+      .. "credential_process = /x\n"
       .. "[profile c]\ncredential_process = /bin/x\naws_access_key_id = A\naws_secret_access_key = b\n"
-      .. "[profile k]\ncredential_process = /bin/x\n")
-    for _, profile in ipairs({ "r", "s", "c" }) do
-      local found, err = resolve({ profile = profile })
-      assert.is_nil(found)
-      assert.equal("UnsupportedCredentials", err.code)
-      assert.matches("export%-credentials", err.message)
+      .. "[profile k]\ncredential_process = /bin/x\n[profile l]\nlogin_session = x\n"
+      .. "[profile w]\nrole_arn = arn:aws:iam::111122223333:role/x\nweb_identity_token_file = /t\n")
+    for profile, source in pairs({ r = "assume-role", s = "sso", c = "process", k = "credentials-file", w = "web-identity" }) do
+      local found = assert(resolve({ profile = profile }))
+      assert.equal(source, found.source, profile)
+      assert.equal(source ~= "credentials-file", found.fetch ~= nil)
     end
-    -- Keys of the credentials file come before a credential_process.
-    assert.equal("AKIDKEYS", assert(resolve({ profile = "k" })).access_key_id)
+    local none, err = resolve({ profile = "l" })
+    assert.is_nil(none)
+    assert.equal("UnsupportedCredentials", err.code)
+    assert.matches("export%-credentials", err.message)
   end)
 
   it("names the profiles there are when one is missing; a missing default is fine", function()

@@ -12,6 +12,18 @@ M.SERVICES = { "acm", "iam", "cloudfront", "sts", "support", "servicequotas", "s
 -- AWS's names of the same in variables (upper case) and `services` sections, where they differ.
 local SERVICE_ID = { servicequotas = "service_quotas" }
 
+-- Services whose requests are not signed: what credentials are fetched from. %s is the region.
+M.UNSIGNED = { "sso", "sso_oidc" }
+local UNSIGNED_HOSTS = { sso = "portal.sso.%s.amazonaws.com", sso_oidc = "oidc.%s.amazonaws.com" }
+
+-- Regions in which AWS_STS_REGIONAL_ENDPOINTS=legacy means STS's one old endpoint (botocore's list); newer regions never
+-- had it.
+local LEGACY_STS = {}
+for region in ([[ap-northeast-1 ap-south-1 ap-southeast-1 ap-southeast-2 ca-central-1 eu-central-1 eu-north-1 eu-west-1
+  eu-west-2 eu-west-3 sa-east-1 us-east-1 us-east-2 us-west-1 us-west-2]]):gmatch("%S+") do
+  LEGACY_STS[region] = true
+end
+
 -- host, regional?, region of the one endpoint; %s is the region. "both": FIPS and dual-stack together.
 local AWS = {
   cloudfront = { region = "us-east-1", host = "cloudfront.amazonaws.com", fips = "cloudfront-fips.amazonaws.com",
@@ -129,6 +141,7 @@ end
 ---@field fips? boolean
 ---@field dualstack? boolean
 ---@field ignore_configured? boolean     environment and profile do not count
+---@field legacy_sts? boolean            STS's global endpoint where it is meant
 ---@field environment fun(name: string): string?
 ---@field profile certrotate.Profile
 
@@ -147,6 +160,7 @@ function M.resolve(settings)
   for name in pairs(settings.endpoints or {}) do
     local known = name == "service_quotas"
     for _, service in ipairs(M.SERVICES) do known = known or service == name end
+    for _, service in ipairs(M.UNSIGNED) do known = known or service == name end
     if not known then return refuse("UnknownService", ("endpoints: no service '%s'"):format(tostring(name))) end
   end
   local region = settings.region or "us-east-1"
@@ -157,6 +171,8 @@ function M.resolve(settings)
   for _, service in ipairs(M.SERVICES) do
     local entry = partition.services[service]
     local signing = entry.region or region
+    local global = service == "sts" and settings.legacy_sts and LEGACY_STS[region] and not settings.fips
+      and not settings.dualstack
     local url, where = override(service, settings)
     if url then
       local reason
@@ -166,6 +182,8 @@ function M.resolve(settings)
         return refuse("EndpointConflict", ("%s: an endpoint of your own (%s) cannot be combined with %s; unset one"):format(
           service, where, settings.fips and "FIPS" or "dual-stack"))
       end
+    elseif global then
+      url, signing = "https://sts.amazonaws.com", "us-east-1"
     else
       local host, reason = host_of(service, entry, signing, settings.fips, settings.dualstack)
       -- Support has no variants, and no rotation needs it: without dual-stack it is reached as ever, where FIPS was
@@ -179,7 +197,29 @@ function M.resolve(settings)
       if url:find("^http:") then out.http = true else out.https = true end
     end
   end
+  for _, service in ipairs(M.UNSIGNED) do
+    if (override(service, settings) or ""):find("^[hH][tT][tT][pP]:") then out.http = true end
+  end
   return out
+end
+
+--- The URL of one of the services whose requests are not signed.
+---@param service "sso"|"sso_oidc"
+---@param region string
+---@param settings certrotate.EndpointSettings
+---@return string? url
+---@return certrotate.Error?
+function M.unsigned(service, region, settings)
+  local partition, err = M.partition(region)
+  if not partition then return nil, err end
+  local url, where = override(service, settings)
+  if url then
+    local reason
+    url, reason = M.check_url(url)
+    if not url then return refuse("MalformedEndpoint", ("the endpoint of %s (%s): %s"):format(service, where, reason)) end
+    return url
+  end
+  return "https://" .. UNSIGNED_HOSTS[service]:format(region) .. (partition.name == "aws-cn" and ".cn" or "")
 end
 
 return M

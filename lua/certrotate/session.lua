@@ -32,6 +32,7 @@ local M = {}
 ---@field environment? table<string,string>|fun(name: string): string?   instead of the process's
 ---@field home? string                 instead of $HOME
 ---@field clock? certrotate.Clock
+---@field mfa? fun(serial: string): string?, string?   the code an MFA device shows; asked when a role needs one. It must not wait
 
 ---@class certrotate.Session
 ---@field loop certrotate.Loop
@@ -40,7 +41,8 @@ local M = {}
 ---@field partition "aws"|"aws-cn"
 ---@field region string
 ---@field profile string
----@field source string               which provider had the credentials; "anonymous"
+---@field source string               which provider has the credentials; "anonymous"
+---@field notes string[]              what a person should know and is no error
 ---@field edge? { host: string, port: integer }
 ---@field poll? number
 ---@field acm table
@@ -57,7 +59,11 @@ local OPTIONS = {
   ca_file = "string", proxy = "string", no_proxy = "string", max_attempts = "number", connect_timeout = "number",
   timeout = "number", max_connections = "number", edge = "string", poll = "number", driver = "any",
   thread_pool = "string", signals = "any", environment = "any", home = "string", clock = "table",
+  mfa = "function",
 }
+
+local ASSUME = { role_arn = true, role_session_name = true, external_id = true, duration_seconds = true, mfa_serial = true,
+                 policy = true, profile = true }
 
 local function check_options(options)
   if options == nil then return {} end
@@ -159,7 +165,7 @@ local function gather(options)
   local context = {
     environment = environment_reader(options.environment), profile = options.profile,
     now = options.clock and options.clock.now or core.now,
-    credentials = options.credentials,
+    credentials = options.credentials, notes = {},
   }
   if options.access_key_id or options.secret_access_key then
     context.credentials = { access_key_id = options.access_key_id, secret_access_key = options.secret_access_key,
@@ -170,6 +176,18 @@ local function gather(options)
   context.files, err = files.load(context)
   if not context.files then return nil, err end
   return context
+end
+
+local function legacy_sts(context)
+  local value, where = context.environment("AWS_STS_REGIONAL_ENDPOINTS"), "AWS_STS_REGIONAL_ENDPOINTS"
+  if value == nil then
+    value = context.files.settings.sts_regional_endpoints
+    where = ("profile '%s', sts_regional_endpoints"):format(context.files.name)
+  end
+  if value == nil or value == "" then return false end
+  local low = type(value) == "string" and value:lower()
+  if low == "legacy" or low == "regional" then return low == "legacy" end
+  return nil, select(2, invalid("MalformedConfig", "%s: legacy or regional expected", where))
 end
 
 local function resolve_endpoints(options, context)
@@ -186,6 +204,9 @@ local function resolve_endpoints(options, context)
   if err then return nil, err end
   found.ignore_configured, err = switch(context, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "ignore_configured_endpoint_urls")
   if err then return nil, err end
+  found.legacy_sts, err = legacy_sts(context)
+  if err then return nil, err end
+  context.endpoint_settings = found
   return endpoints.resolve(found)
 end
 
@@ -206,33 +227,45 @@ local function choose_driver(options)
   return require("certrotate.driver").choose(options.driver, { thread_pool = options.thread_pool, signals = options.signals })
 end
 
-local function make_session(options, context, places, found, attempts, edge)
-  local client, account, err
-  client, err = make_client(options, context, places)
-  if not client then return nil, err end
-  local where = {}
-  for service, place in pairs(places.services) do where[service] = { url = place.url, region = place.region } end
-  account, err = client:account({
-    access_key_id = found and found.access_key_id, secret_access_key = found and found.secret_access_key,
-    session_token = found and found.session_token, expires_at = found and found.expires_at,
-    endpoints = where, max_attempts = attempts,
-  })
-  if not account then
-    client:close()
-    return nil, err
+-- What makes a session of a client, a loop and a source: a first one, or one of another account beside it.
+local function new_session(fields, source)
+  local session = setmetatable(fields, Session)
+  -- The source itself, which may hold a secret, stays where no printing of a session finds it.
+  session.source, session._fetches = source and source.source or "anonymous", source ~= nil and source.fetch ~= nil
+  local account, err
+  if source then
+    account, err = require("certrotate.credentials.renewal").open(session, source)
+  else
+    account, err = session.client:account({ endpoints = session._where, max_attempts = session._attempts })
   end
-  local session = setmetatable({
-    client = client, account = account, partition = places.partition, region = places.region,
-    profile = context.files.name, source = found and found.source or "anonymous", edge = edge, poll = options.poll,
-    loop = require("certrotate.task").loop({ client = client, driver = choose_driver(options), clock = options.clock }),
-    _key = found and credentials.masked(found.access_key_id), _places = places.services,
-  }, Session)
+  if not account then return nil, err end
+  session.account = account
   require("certrotate.services").attach(session)
   require("certrotate.steps").attach(session)
   return session
 end
 
---- Opens a session. Reads the environment and the shared files; sends nothing yet.
+local function make_session(options, context, places, found, attempts, edge)
+  local client, err = make_client(options, context, places)
+  if not client then return nil, err end
+  local where = {}
+  for service, place in pairs(places.services) do where[service] = { url = place.url, region = place.region } end
+  local session
+  session, err = new_session({
+    client = client, partition = places.partition, region = places.region, profile = context.files.name, edge = edge,
+    poll = options.poll, notes = context.notes, _mfa = options.mfa, _places = places.services, _where = where,
+    _attempts = attempts, _others = {},
+    loop = require("certrotate.task").loop({ client = client, driver = choose_driver(options), clock = options.clock }),
+  }, found)
+  if not session then
+    client:close()
+    return nil, err
+  end
+  return session
+end
+
+--- Opens a session. Reads the environment and the shared files; sends nothing and runs nothing yet: where credentials must be
+--- fetched, that happens before the first call that is signed, or with `session:credentials()`.
 ---@param options? certrotate.ConnectOptions
 ---@return certrotate.Session?
 ---@return certrotate.Error?
@@ -253,6 +286,67 @@ function M.connect(options)
   end
   return make_session(options, context, places, found, attempts, edge)
 end
+
+--- Sees to it that there are credentials, fetching them where they must be: for a clear error before anything begins.
+--- What is returned has no secret in it.
+---@return { access_key_id: string, expires_at?: integer, source: string }?
+---@return certrotate.Error?
+function Session:credentials()
+  if self.source == "anonymous" then
+    return credentials.fail("NoCredentials", "this session is anonymous: connect without `anonymous` to sign calls")
+  end
+  local info = self.client:account_info(self.account)
+  if self._fetches and (not info.access_key_id or info.needed_at and info.needed_at <= self:now()) then
+    local renewed, err = self.loop:await(self.loop:renew(self.account))
+    if not renewed then return nil, err end
+    info = self.client:account_info(self.account)
+  end
+  return credentials.shown({ access_key_id = info.access_key_id, expires_at = info.expires_at, source = self.source })
+end
+
+--- The account's number, asked for once (GetCallerIdentity).
+---@return string? account_id   12 digits
+---@return certrotate.Error?
+function Session:account_id()
+  if not self._account_id then
+    local who, err = self.sts:get_caller_identity()
+    if not who then return nil, err end
+    self._account_id = who.Account
+  end
+  return self._account_id
+end
+
+---@class certrotate.AssumeOptions: certrotate.Role
+---@field profile? string   what the new session is called; default: the role's name
+
+--- Opens a session of another account (or role) beside this one: same connections, same loop, own credentials, which this
+--- one's are used to get. Sends nothing yet. It ends with `close`, or with this session.
+---@param options certrotate.AssumeOptions
+---@return certrotate.Session?
+---@return certrotate.Error?
+function Session:assume(options)
+  if type(options) ~= "table" then error("assume: a table of options expected, got " .. type(options), 2) end
+  for name in pairs(options) do
+    if not ASSUME[name] then error(("assume: unknown option '%s'"):format(tostring(name)), 2) end
+  end
+  if self.closed then error("the session is closed", 2) end
+  local role = require("certrotate.credentials.role")
+  local params, err = role.params(options, "assume")
+  if not params then return nil, err end
+  local parent = self.account
+  local other
+  other, err = new_session({
+    client = self.client, loop = self.loop, partition = self.partition, region = self.region, edge = self.edge,
+    profile = options.profile or params.role_arn:match("[^/]+$"), poll = self.poll, notes = self.notes, _mfa = self._mfa,
+    _places = self._places, _where = self._where, _attempts = self._attempts, _others = {}, _parent = self,
+  }, { source = "assume-role", fetch = function(fetcher) return role.assume(fetcher, parent, params) end })
+  if other then self._others[other] = true end
+  return other, err
+end
+
+--- Adds a line for people that is no error.
+---@param text string
+function Session:note(text) self.notes[#self.notes + 1] = text end
 
 --- Seconds AWS's clock is ahead of ours, as far as its answers told; 0 at first.
 ---@return number
@@ -317,17 +411,31 @@ function Session:resume(options) return require("certrotate.rotation.run").resum
 ---@return certrotate.Error?
 function Session:retire(options) return require("certrotate.rotation.retire").run(self, options) end
 
---- Ends every task and operation and closes the connections. Idempotent.
+-- A session beside another: its credentials are wiped, the connections are the other's.
+local function leave(self)
+  self._parent._others[self] = nil
+  self.loop:renewable(self.account, nil)
+  self.client:credentials(self.account, {})
+end
+
+--- Ends every task and operation and closes the connections. Idempotent. A session that `assume` opened leaves those to
+--- the session it came from.
 function Session:close()
   if self.closed then return end
+  local others = {}
+  for other in pairs(self._others) do others[#others + 1] = other end
+  for _, other in ipairs(others) do other:close() end
   self.closed = true
+  if self._parent then return leave(self) end
   self.loop:close()
   self.client:close()
 end
 
 function Session:__tostring()
   if self.closed then return "certrotate session: closed" end
-  return ("certrotate session: profile %s, %s, %s"):format(self.profile, self.region, self._key or "anonymous")
+  local key = self.client:account_info(self.account).access_key_id
+  return ("certrotate session: profile %s, %s, %s"):format(self.profile, self.region, key and credentials.masked(key)
+    or self._fetches and "credentials to come from " .. self.source or self.source)
 end
 
 return M

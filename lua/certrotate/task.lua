@@ -23,6 +23,7 @@
 --
 -- In nginx a task belongs to the request or timer that spawned it and runs only there: nginx drops a request's
 -- coroutines when it ends. Operations belong to the client, so many requests may share one loop and its connections.
+-- Renewals of credentials are the loop's own, since they are for everybody: whoever turns the loop resumes them.
 local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
 local timers = require("certrotate.timers")
@@ -70,6 +71,18 @@ Loop.__name = "certrotate.Loop"
 
 local Pause = { __name = "certrotate.Pause" }
 local Group = { __name = "certrotate.Group" }
+
+-- Coroutines that belong to nobody. nginx ties those of coroutine.create to a request; Lua's own functions are still
+-- there under these names. Looked up when they are needed: nginx puts them there after its init phase.
+local function plain_coroutines()
+  local api = {}
+  for _, name in ipairs({ "create", "resume", "yield", "status" }) do
+    api[name] = rawget(coroutine, "_" .. name) or coroutine[name]
+  end
+  return api
+end
+
+local RENEW_AGAIN = 60   -- seconds after a renewal failed that was not urgent yet
 
 local YIELD = {}   -- what a task yields; anything else that comes out of it is not ours
 
@@ -194,7 +207,7 @@ end
 -- "Get…", "List…", "Describe…" and the steps that only watch may be cut short by an interrupt; a write may not.
 local function only_reads(submission)
   if submission.step then return submission.step == "settle" or submission.step == "verify" end
-  if submission.http then return true end
+  if submission.http or submission.program then return true end
   local name = tostring(submission.operation)
   return name:find("^Get") ~= nil or name:find("^List") ~= nil or name:find("^Describe") ~= nil
 end
@@ -315,7 +328,7 @@ function start(self, waitable, task)
     return start_pause(self, waitable.seconds, task), true
   elseif kind == Group then
     return start_group(self, waitable, task), true
-  elseif type(waitable) == "table" and (waitable.operation or waitable.step or waitable.http) then
+  elseif type(waitable) == "table" and (waitable.operation or waitable.step or waitable.http or waitable.program) then
     return start_operation(self, waitable, task), true
   end
   error("await: a submission, handle, pause, group or task expected, got " .. type(waitable), 3)
@@ -340,6 +353,8 @@ function M.loop(options)
     _timers = timers.new(), _order = 0,
     _owners = setmetatable({}, { __mode = "k" }),
     _home = { queue = {}, first = 1, last = 0 },
+    _common = { queue = {}, first = 1, last = 0 },   -- renewals: resumed by whoever turns the loop
+    _renewals = {}, _renewing = {},                  -- account -> function, account -> its running task
     _active = setmetatable({}, { __mode = "kv" }),   -- coroutine -> task, while it is being resumed
     _shield = 0, _interrupts = 0,
   }, Loop)
@@ -378,6 +393,15 @@ local function finish_task(task, n, ...)
   settle(task._pending, n, ...)
 end
 
+local function new_task(self, owner, fn, ...)
+  local api = owner == self._common and plain_coroutines() or coroutine
+  return setmetatable({
+    loop = self, _pending = setmetatable({ kind = "task", loop = self }, Pending), _children = {},
+    order = next_order(self), _shield = 0, _owner = owner, _api = api, _co = api.create(fn),
+    _arguments = { n = select("#", ...), ... },
+  }, Task)
+end
+
 --- Starts a function as a task. It begins at the next turn of the loop, not inside this call. Inside a task
 --- the new one is its child: cancelled with it, otherwise independent of it.
 ---@param fn fun(...): ...
@@ -386,11 +410,8 @@ function Loop:spawn(fn, ...)
   if type(fn) ~= "function" then error("spawn: function expected, got " .. type(fn), 2) end
   if self.closed then error("the session is closed", 2) end
   local parent = current(self)
-  local task = setmetatable({
-    loop = self, _pending = setmetatable({ kind = "task", loop = self }, Pending), _children = {},
-    order = next_order(self), _shield = 0, _parent = parent, _owner = parent and parent._owner or owner_now(self),
-    _co = coroutine.create(fn), _arguments = { n = select("#", ...), ... },
-  }, Task)
+  local task = new_task(self, parent and parent._owner or owner_now(self), fn, ...)
+  task._parent = parent
   if parent then parent._children[task] = true end
   make_ready(task)
   wake_host(self)
@@ -406,7 +427,7 @@ end
 
 local function resumed(task, ok, ...)
   if not ok then return raised(task, (...)) end
-  if coroutine.status(task._co) == "dead" then return finish_task(task, select("#", ...), ...) end
+  if task._api.status(task._co) == "dead" then return finish_task(task, select("#", ...), ...) end
   if (...) ~= YIELD then
     raised(task, "a task yielded to somebody else: only loop:await may yield inside a task")
   end
@@ -422,10 +443,10 @@ local function resume(self, task)
     if task._cancelled or self.closed then
       finish_task(task, 2, nil, task._cancelled or closed_error())
     else
-      resumed(task, coroutine.resume(co, unpack(arguments, 1, arguments.n)))
+      resumed(task, task._api.resume(co, unpack(arguments, 1, arguments.n)))
     end
   else
-    resumed(task, coroutine.resume(co))
+    resumed(task, task._api.resume(co))
   end
   self._active[co] = nil
 end
@@ -490,7 +511,7 @@ local function await_in_task(self, task, pending, owned, timeout)
     end)
   end
   -- Whoever resumes us made it done or left a reason in _woken.
-  coroutine.yield(YIELD)
+  task._api.yield(YIELD)
   task._waiting = nil
   disarm(self, timer)
   if pending.finished then return results(pending) end
@@ -696,6 +717,56 @@ function Loop:uninterrupt()
   self.interrupted, self._interrupts = nil, 0
 end
 
+-- ------------------------------------------------------------------------------------------- renewals
+
+local function renewal_ended(self, account, pending)
+  self._renewing[account] = nil
+  if self.closed then return end
+  local given, err, ok = pending[1], pending[2], nil
+  if given then ok, err = self.client:credentials(account, given) end
+  if not ok then
+    err = err or errors.new({ kind = "internal", code = "NoResult", message = "the renewal came to nothing" })
+    self.client:credentials_failed(account, err, self:now() + self.client:account_info(account).clock_offset + RENEW_AGAIN)
+  end
+  self._fresh = true   -- what waited for it can go on
+end
+
+-- One task for each account whose credentials the core asks for, however many calls want them. Neither an interrupt nor
+-- the end of whoever asked first ends it: a write that waits for it must come to its own end.
+local function begin_renewals(self)
+  if next(self._renewals) == nil then return end
+  local account = self.client:wanted()
+  while account do
+    local wanted = account
+    local task = new_task(self, self._common, self._renewals[account])
+    task._shield = 1
+    self._renewing[wanted] = task
+    add_waiter(task._pending, function(pending) renewal_ended(self, wanted, pending) end)
+    make_ready(task)
+    account = self.client:wanted()
+  end
+end
+
+--- Says how an account gets new credentials. The function runs as a task when the core asks for them: before the first
+--- call that is to be signed, and ahead of expiry. It returns what client:credentials takes, or `nil, err`.
+---@param account integer
+---@param renew? fun(): certrotate.GivenCredentials?, certrotate.Error?   nil: never again, calls fail
+function Loop:renewable(account, renew)
+  self._renewals[account] = renew or function() return nil, closed_error() end
+end
+
+--- Renews an account's credentials now; joins a renewal that is under way.
+---@param account integer   one with a function (`renewable`)
+---@return certrotate.Task
+function Loop:renew(account)
+  if self.closed then error("the session is closed", 2) end
+  if not self._renewals[account] then error("renew: nothing is known that could renew this account", 2) end
+  self.client:want(account)
+  begin_renewals(self)
+  wake_host(self)
+  return self._renewing[account]
+end
+
 -- ------------------------------------------------------------------------------------------- turning
 
 -- Results of the client become results of what waited for them.
@@ -748,7 +819,7 @@ end
 ---@return number? seconds  until it must be called again; 0: at once; nil: only when the client has something
 ---@return integer running  operations not finished
 function Loop:turn(budget)
-  local owner = owner_now(self)
+  local owner, common = owner_now(self), self._common
   local until_time = budget and self:monotonic() + budget
   local outermost = not self._turning
   self._turning = true
@@ -762,12 +833,16 @@ function Loop:turn(budget)
     if self.running > 0 then self.client:step() end
     deliver(self)
     fire(self)
+    begin_renewals(self)
+    run_ready(self, common, until_time)
     run_ready(self, owner, until_time)
-    local more = owner.first <= owner.last or self._fresh
+    local more = owner.first <= owner.last or self._fresh or (common.first <= common.last and not common.busy)
     if until_time and more and self:monotonic() >= until_time then break end
   until not more or rounds >= 1000
   if outermost then self._turning, self._resuming = false, false end
-  if (owner.first <= owner.last and not owner.busy) or self._fresh then return 0, self.running end
+  if (owner.first <= owner.last and not owner.busy) or (common.first <= common.last and not common.busy) or self._fresh then
+    return 0, self.running
+  end
   local due = self._timers:due()
   return due and math.max(0, due - self:monotonic()), self.running
 end
@@ -783,6 +858,7 @@ function Loop:close()
   table.sort(ending, by_order)
   for _, pending in ipairs(ending) do settle(pending, 2, nil, err) end
   self._operations, self._pauses, self._timers, self.running = {}, {}, timers.new(), 0
+  run_ready(self, self._common)
   run_ready(self, owner_now(self))
   if self.driver.close then self.driver:close(self) end
 end

@@ -589,8 +589,8 @@ static int l_client_submit(lua_State *L)
   in.account = l_field_whole(L, 2, "submission", "account", 1, 1);
   in.deadline_ms = l_field_seconds(L, 2, "submission", "timeout");
   if(in.deadline_ms && !in.operation) {
-    return luaL_error(L, "submission.timeout: is for operations; %s", in.step ? "a step takes its times as params"
-                                                                               : "it has a field of its own");
+    return luaL_error(L, "submission.timeout: is for operations; %s", in.step ? "a step takes its times as params" :
+               in.http ? "http has a field of its own" : "program has a field of its own");
   }
   if(read_tree(L, &in, &err) != 0) {
     return l_fail(L, &err);

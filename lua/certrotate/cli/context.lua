@@ -103,16 +103,30 @@ function M.identity_flags(command)
   command:option("--passphrase-file", "File whose first line opens the key (or set CERTROTATE_PASSPHRASE).")
 end
 
---- Opens the session the flags describe.
+-- Asks for the code an MFA device shows, on the terminal where there is one.
+local function ask_mfa(context)
+  local core = require("certrotate.core")
+  if not (core.terminal(0) and core.terminal(2)) then return nil end
+  return function(serial)
+    context:say_error(("certrotate: code of the MFA device %s: "):format(serial))
+    return (io.read("*l") or ""):match("^%s*(.-)%s*$")
+  end
+end
+
+--- Opens the session the flags describe, with credentials: what is wrong with them is told before anything begins.
 ---@return certrotate.Session?
 ---@return certrotate.Error?
 function Context:connect(args)
   local aws, err = require("certrotate").connect({
     profile = args.profile, region = args.region, endpoint_url = args.endpoint_url, ca_file = args.ca_bundle,
-    edge = self:edge(args), driver = "block",
+    edge = self:edge(args), driver = "block", mfa = ask_mfa(self),
   })
   if not aws then return nil, err end
   self.aws = aws
+  local found
+  found, err = aws:credentials()
+  for _, note in ipairs(aws.notes) do self:say_error("certrotate: note: " .. note .. "\n") end
+  if not found then return nil, err end
   return aws
 end
 

@@ -1,4 +1,5 @@
 --- The two shared files, ~/.aws/config and ~/.aws/credentials, read once and merged into one profile.
+local core = require("certrotate.core")
 local errors = require("certrotate.errors")
 local ini = require("certrotate.credentials.ini")
 
@@ -13,6 +14,8 @@ local M = {}
 ---@field named boolean       chosen by the caller, not by the environment or by default
 ---@field credentials_path? string
 ---@field config_path? string
+---@field other fun(name: string): certrotate.Profile?            another profile of the same files
+---@field sso_session fun(name: string): table<string, string>?   an [sso-session …] of the config file
 
 local ENOENT, ENOTDIR = 2, 20
 
@@ -78,6 +81,13 @@ local function not_found(name, config, credentials, config_path, credentials_pat
       #known > 0 and "there are: " .. require("certrotate.fmt").list(known, 10) or "no profile is") })
 end
 
+-- The CLI leaves that to its user; whoever can read the file can act as the account.
+local function note_permissions(context, path)
+  local mode = core.file_mode(path)
+  if not mode or mode % 64 == 0 or not context.notes then return end
+  context.notes[#context.notes + 1] = ("%s can be read by others (mode %03o): chmod 600 it"):format(path, mode % 512)
+end
+
 --- Reads the files and picks the profile. Missing files are fine, a missing `default` too; a profile that was asked for
 --- and is not there, or a malformed file, is an error.
 ---@param context certrotate.Context
@@ -105,24 +115,34 @@ function M.load(context)
   if not from_config and not from_credentials and wanted and (name ~= "default" or context.profile) then
     return not_found(name, sections.profile, secrets, config_path, credentials_path)
   end
-  local settings = {}
-  for _, source in ipairs({ from_config or {}, from_credentials or {} }) do
-    for key, value in pairs(source) do settings[key] = value end
+  if credentials then note_permissions(context, credentials_path) end
+  local function profile_of(which)
+    local settings, found = {}, { sections.profile[which] or {}, secrets[which] or {} }
+    for _, source in ipairs(found) do
+      for key, value in pairs(source) do settings[key] = value end
+    end
+    return { name = which, settings = settings, services = {}, named = context.profile ~= nil, config = found[1],
+             credentials = found[2], config_path = config_path, credentials_path = credentials_path }
   end
-  local services = {}
-  if type(settings.services) == "string" and settings.services ~= "" then
-    services = sections.services[settings.services]
-    if not services then
+  local profile = profile_of(name)
+  local services = profile.settings.services
+  if type(services) == "string" and services ~= "" then
+    profile.services = sections.services[services]
+    if not profile.services then
       return nil, errors.new({ kind = "input", code = "ServicesNotFound",
-        message = ("profile '%s' names services '%s', but %s has no [services %s]"):format(name, settings.services,
-          config_path, settings.services) })
+        message = ("profile '%s' names services '%s', but %s has no [services %s]"):format(name, services, config_path,
+          services) })
     end
   end
-  return {
-    name = name, settings = settings, services = services, named = context.profile ~= nil,
-    config = from_config or {}, credentials = from_credentials or {},
-    config_path = config_path, credentials_path = credentials_path,
-  }
+  local function other(which)
+    if not sections.profile[which] and not secrets[which] then return nil end
+    local found = profile_of(which)
+    found.other, found.sso_session = profile.other, profile.sso_session
+    return found
+  end
+  profile.other = other
+  profile.sso_session = function(which) return sections["sso-session"][which] end
+  return profile
 end
 
 return M

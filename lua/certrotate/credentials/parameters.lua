@@ -8,7 +8,7 @@ local M = { name = "parameters" }
 ---@return string|certrotate.Error?
 function M.load(context)
   local given = context.credentials
-  if not given then return nil, "none given to connect" end
+  if not given then return nil, "none given" end
   if type(given.access_key_id) ~= "string" or given.access_key_id == ""
     or type(given.secret_access_key) ~= "string" or given.secret_access_key == "" then
     return nil, errors.new({ kind = "credentials", code = "PartialCredentials",
