@@ -144,10 +144,20 @@ fail:
   return -1;
 }
 
+/* Expiry is told in AWS's time. */
+static int64_t aws_seconds(const struct cr_account *account, const struct cr_moment *now)
+{
+  return (now->unix_ms + account->clock_offset_ms) / 1000;
+}
+
 bool cr_account_ready(struct cr_account *account, const struct cr_moment *now)
 {
-  return cr_renewal_check(&account->renewal, !account->access_key_id,
-                          (now->unix_ms + account->clock_offset_ms) / 1000);
+  return cr_renewal_check(&account->renewal, !account->access_key_id, aws_seconds(account, now));
+}
+
+bool cr_account_usable(const struct cr_account *account, const struct cr_moment *now)
+{
+  return cr_renewal_usable(&account->renewal, !account->access_key_id, aws_seconds(account, now));
 }
 
 /* The URL as calls build on it: host in lower case, as it is signed and must be sent; no trailing slash. */

@@ -37,8 +37,9 @@ void cr_account_unref(struct cr_account *account);    /* wipes */
 /* Copies; the old ones are wiped. access_key_id NULL: anonymous. */
 int cr_account_set_credentials(struct cr_account *account, const char *access_key_id, const char *secret_access_key,
                                const char *session_token, int64_t expires_at, struct cr_error *err);
-/* Whether a request may be signed now; otherwise new credentials have been asked for (renewal.h). */
+/* Whether a request may be signed now; asks for new credentials where it is time (renewal.h). */
 bool cr_account_ready(struct cr_account *account, const struct cr_moment *now);
+bool cr_account_usable(const struct cr_account *account, const struct cr_moment *now);   /* the same, asks for nothing */
 int cr_account_set_endpoint(struct cr_account *account, enum cr_service service, const char *url, const char *region,
                             struct cr_error *err);
 

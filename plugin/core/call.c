@@ -602,14 +602,15 @@ static bool may_sign(struct call *call, const struct cr_moment *now)
   struct cr_error *err = &call->machine.error;
   bool waited = call->state == AWAITING;
 
-  if(call->operation->anonymous || cr_account_ready(account, now)) {
-    call->state = SENDING;
-    return true;
-  }
-  if(waited && account->renewal.failed != call->awaited_failed) {
+  /* Told before anything is asked for: whoever is refused does not start the next try. */
+  if(waited && account->renewal.failed != call->awaited_failed && !cr_account_usable(account, now)) {
     *err = account->renewal.failure;
     fail(call);
     return false;
+  }
+  if(call->operation->anonymous || cr_account_ready(account, now)) {
+    call->state = SENDING;
+    return true;
   }
   if(!waited) {
     call->awaited_failed = account->renewal.failed;

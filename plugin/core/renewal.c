@@ -13,18 +13,19 @@ void cr_renewal_ask(struct cr_renewal *renewal)
   }
 }
 
+bool cr_renewal_usable(const struct cr_renewal *renewal, bool missing, int64_t now)
+{
+  return !renewal->possible || !(missing || renewal->rejected || past(renewal->needed_at, now));
+}
+
 bool cr_renewal_check(struct cr_renewal *renewal, bool missing, int64_t now)
 {
-  bool needed;
+  bool usable = cr_renewal_usable(renewal, missing, now);
 
-  if(!renewal->possible) {
-    return true;
-  }
-  needed = missing || renewal->rejected || past(renewal->needed_at, now);
-  if(needed || past(renewal->advised_at, now)) {
+  if(!usable || past(renewal->advised_at, now)) {
     cr_renewal_ask(renewal);
   }
-  return !needed;
+  return usable;
 }
 
 void cr_renewal_reject(struct cr_renewal *renewal, uint64_t given)

@@ -19,8 +19,9 @@ struct cr_renewal {
   struct cr_error failure;       /* the latest */
 };
 
-/* Whether requests may be signed at that time; asks for new credentials where it is time. `missing`: there are
- * none at all. */
+/* Whether requests may be signed at that time. `missing`: there are no credentials at all. */
+bool cr_renewal_usable(const struct cr_renewal *renewal, bool missing, int64_t now);
+/* The same, and asks for new ones where it is time. */
 bool cr_renewal_check(struct cr_renewal *renewal, bool missing, int64_t now);
 /* Asks for them now, whatever the time; nothing happens while they are being brought. */
 void cr_renewal_ask(struct cr_renewal *renewal);

@@ -74,6 +74,7 @@ static void test_failure(void)
   CHECK(script_need(&first) == CR_NEED_FAILED && first.m->error.kind == CR_KIND_CREDENTIALS);
   CHECK_STR(first.m->error.code, "ProcessFailed");
   CHECK_STR(first.m->error.operation, "cloudfront:GetDistribution");
+  CHECK(!cr_renewal_begin(&account->renewal));
   CHECK(begin(&second, account) && script_need(&second) == CR_NEED_WAIT && cr_renewal_begin(&account->renewal));
   give(account, "AKIDNEW", 0, NOW + 900);
   CHECK(script_need(&second) == CR_NEED_SEND && signed_by(&second, "AKIDNEW"));

@@ -50,7 +50,7 @@ function M.split(line)
 end
 
 local function complaint(result)
-  local text = (result.errors or ""):gsub("[%z\1-\31\127]+", " "):match("^%s*(.-)%s*$")
+  local text = (result.errors or ""):gsub("[%s%c]+", " "):match("^%s*(.-)%s*$")
   if text == "" then return "" end
   return ": " .. (#text > COMPLAINT and text:sub(1, COMPLAINT) .. "…" or text)
 end

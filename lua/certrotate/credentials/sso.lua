@@ -100,7 +100,7 @@ local function refresh(fetcher, settings, token, url)
     local code = type(got) == "table" and type(got.error) == "string" and got.error:sub(1, 60) or "HTTP " .. answer.status
     return credentials.fail("SsoTokenExpired", "the token could not be refreshed (%s)", code)
   end
-  token.accessToken, token.expiresAt = got.accessToken, fmt.timestamp(math.floor(fetcher:now() + got.expiresIn))
+  token.accessToken, token.expiresAt = got.accessToken, fmt.time(math.floor(fetcher:now() + got.expiresIn))
   if type(got.refreshToken) == "string" then token.refreshToken = got.refreshToken end
   -- The old refresh token may be worth nothing any more: without the file the next process would have to log in again.
   local ok

@@ -7,7 +7,9 @@
 --   POST distributions/ID        a raw DistributionConfig replaces one, as if somebody else had updated it
 --   POST certificates    { store, certificate, private_key, chain?, type?, name?, path?, reference?, region? }
 --   POST tenants         { distribution, domains, certificate?, name? }
---   POST credentials     { access_key_id, secret_access_key, session_token?, expires_at? }
+--   POST credentials     { access_key_id, secret_access_key, session_token?, expires_at?, account_id? }
+--   POST roles           who may assume it (roles.lua); POST sso: a token of IAM Identity Center (sso.lua)
+--   ?account=NUMBER with any of these: another account than the main one
 --   GET  record          ?after=N&limit=N     what was asked and answered
 --   GET  meter           dedicated-IP association and its charge
 --   GET  faults          POST: one rule (faults.lua), or { rules = {…} }, or { clear = true }
@@ -25,7 +27,10 @@ local deployment = require "certrotate.simulator.deployment"
 local iam = require "certrotate.simulator.iam"
 local json = require "certrotate.simulator.json"
 local server = require "certrotate.simulator.server"
+local roles = require "certrotate.simulator.roles"
 local settings = require "certrotate.simulator.settings"
+local simulation = require "certrotate.simulator.simulation"
+local sso = require "certrotate.simulator.sso"
 local tenants = require "certrotate.simulator.tenants"
 
 local M = {}
@@ -158,6 +163,10 @@ local function add_credentials(sim, given)
   return { ok = true }
 end
 
+local function done(ok, err)
+  return ok and { ok = true }, err
+end
+
 local function show_clock(sim)
   return { now = sim.clock:now(), wall = sim.clock:wall(), passed = sim.clock.passed, skew = sim.clock.skew }
 end
@@ -230,6 +239,12 @@ local get = {
 
 local post = {
   certificates = add_certificate, tenants = tenants.add, credentials = add_credentials, faults = add_faults,
+  roles = function(sim, given)
+    return done(roles.add(sim, given))
+  end,
+  sso = function(sim, given)
+    return done(sso.add(sim, given))
+  end,
   clock = change_clock, settings = change_settings, seed = reseed, quit = quit,
   reset = function()
     local ok, err = server.restart()
@@ -240,6 +255,7 @@ local post = {
 local function dispatch(sim)
   local name, id = ngx.var.uri:match("^/_simulator/(%w+)/?(%w*)$")
   local query = ngx.req.get_uri_args()
+  sim = simulation.of(sim, query.account)
   id = id ~= "" and id or nil
   if ngx.req.get_method() == "GET" then
     if get[name or ""] then

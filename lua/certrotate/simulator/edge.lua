@@ -7,11 +7,8 @@ local ssl = require "ngx.ssl"
 
 local M = {}
 
---- The distribution a server name leads to: an alias, a wildcard alias, or a *.cloudfront.net name.
----@return certrotate.simulator.Distribution?
-local function find(sim, name)
+local function find_in(sim, name)
   local store = sim.store
-  name = name:lower()
   local id = store.aliases[name] or store.by_domain[name]
   if not id then
     local parent = name:match("^[^%.]+%.(.+)$")
@@ -22,6 +19,26 @@ local function find(sim, name)
     return distribution, true
   end
   return distribution, false
+end
+
+--- The distribution a server name leads to: an alias, a wildcard alias, or a *.cloudfront.net name. Whose it is, is all the
+--- same to a viewer.
+---@return certrotate.simulator.Distribution?
+---@return boolean by_domain
+---@return certrotate.simulator.Simulation account
+local function find(sim, name)
+  name = name:lower()
+  local distribution, by_domain = find_in(sim, name)
+  if distribution then
+    return distribution, by_domain, sim
+  end
+  for _, account in pairs(sim.accounts) do
+    distribution, by_domain = find_in(account, name)
+    if distribution then
+      return distribution, by_domain, account
+    end
+  end
+  return nil, false, sim
 end
 
 local function present(material)
@@ -46,14 +63,14 @@ function M.certificate()
   local counters = sim.edge
   counters.connections = counters.connections + 1
   local edge = math.floor(random.hash(sim.options.seed, "connection", counters.connections) * sim.settings.edges)
-  local distribution, by_domain
+  local distribution, by_domain, account
   if name then
-    distribution, by_domain = find(sim, name)
+    distribution, by_domain, account = find(sim, name)
   end
   local reference = ""
   if distribution and not by_domain then
     local material
-    material, reference = deployment.presented(sim, distribution, edge)
+    material, reference = deployment.presented(account, distribution, edge)
     if material then
       local ok, err = present(material)
       if not ok then

@@ -1,14 +1,16 @@
 -- The API side inside nginx: reads a request, finds its service and operation, verifies its signature, lets faults
--- happen, and sends what the operation answers. Owns the one simulated account of this worker.
+-- happen, and sends what the operation answers. Owns the simulation of this worker.
 local acm = require "certrotate.simulator.acm"
 local cloudfront = require "certrotate.simulator.cloudfront"
 local connection = require "certrotate.simulator.connection"
 local iam = require "certrotate.simulator.iam"
 local json = require "certrotate.simulator.json"
+local metadata = require "certrotate.simulator.metadata"
 local protocol = require "certrotate.simulator.protocol"
 local quotas = require "certrotate.simulator.quotas"
 local sigv4 = require "certrotate.simulator.sigv4"
 local simulation = require "certrotate.simulator.simulation"
+local sso = require "certrotate.simulator.sso"
 local sts = require "certrotate.simulator.sts"
 local time = require "certrotate.simulator.time"
 
@@ -116,8 +118,17 @@ end
 local json_services = { CertificateManager = { "acm", acm }, ["ServiceQuotasV20190624"] = { "servicequotas", quotas } }
 local query_services = { ["2010-05-08"] = { "iam", iam }, ["2011-06-15"] = { "sts", sts } }
 
+-- Services that nobody signs for: what a caller brings is a token, or that it is on the machine.
+local unsigned_services = { { "sso", sso }, { "metadata", metadata } }
+
 -- Sets service, protocol and input; returns the module that knows the operations.
 local function classify(request)
+  for _, entry in ipairs(unsigned_services) do
+    if entry[2].route(request) then
+      request.protocol, request.service, request.unsigned = "plain", entry[1], true
+      return entry[2]
+    end
+  end
   local target = request.headers["x-amz-target"]
   if type(target) == "string" then
     local found = json_services[target:match("^([^.]*)")]
@@ -137,6 +148,9 @@ local function classify(request)
 end
 
 local function authenticate(sim, request)
+  if request.unsigned or request.service == "sts" and sts.unsigned[request.operation] then
+    return true
+  end
   local principal, err = sigv4.verify(request, {
     service = request.service, now = sim.clock:wall(),
     credential = function(id)
@@ -226,8 +240,9 @@ local function answer_of(sim, request, handler, capture)
   if early then
     return early
   end
+  local caller = request.principal and sim.credentials[request.principal.access_key_id]
   local answer
-  answer, err = perform(sim, request, handler, capture)
+  answer, err = perform(simulation.of(sim, caller and caller.account_id), request, handler, capture)
   answer = answer or protocol.error(request, err, sim.settings)
   return fault and fault.when == "after" and befall(sim, request, fault, answer) or answer
 end

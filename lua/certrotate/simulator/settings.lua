@@ -32,6 +32,12 @@ M.defaults = {
   rate_updates = 0,                 -- UpdateDistribution calls a second; 0: no limit
   rate_reads = 0,                   -- other CloudFront calls a second
   rate_imports = 0,                 -- ImportCertificate calls a second (AWS: 1)
+  credential_lifetime = 0,          -- seconds temporary credentials live; 0: as long as was asked for
+  idp_failures = 0,                 -- so many IDPCommunicationErrors for web identities, then none
+  metadata = "v2",                  -- the instance's service: "v2", "v1", "forbidden" (no token), "hung", "hung_token",
+                                    -- "no_role"
+  metadata_stale = false,           -- it has no fresh credentials: the old ones are handed out again
+  container_token = "",             -- what containers must send as Authorization; "": nothing
 }
 
 local allowed = {
@@ -40,6 +46,7 @@ local allowed = {
   key_algorithm = { hyphen = true, underscore = true },
   meter_end = { deployed = true, update = true },
   json_message_key = { message = true, Message = true },
+  metadata = { v2 = true, v1 = true, forbidden = true, hung = true, hung_token = true, no_role = true },
 }
 
 ---@return certrotate.simulator.Settings

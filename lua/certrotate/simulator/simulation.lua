@@ -10,6 +10,12 @@ local x509 = require "certrotate.simulator.x509"
 
 local M = {}
 
+---@class certrotate.simulator.Credential
+---@field secret_access_key string
+---@field session_token? string
+---@field expires_at? number
+---@field account_id? string   default: the main account
+
 ---@class certrotate.simulator.Simulation
 ---@field options table      what launch.lua wrote
 ---@field settings certrotate.simulator.Settings
@@ -18,7 +24,10 @@ local M = {}
 ---@field meter table
 ---@field record table
 ---@field faults table
----@field credentials table<string,{secret_access_key:string, session_token?:string, expires_at?:number}>
+---@field credentials table<string, certrotate.simulator.Credential>
+---@field main_account string
+---@field accounts table<string, certrotate.simulator.Simulation>  the others, by number; see `of`
+---@field roles table<string, certrotate.simulator.Role>  by ARN
 ---@field random certrotate.simulator.Random   of the fleet: repeatable
 ---@field secrets certrotate.simulator.Random  of request ids and session keys: not repeatable
 ---@field edge {connections:integer, failures:integer, presented:table<string,integer>}
@@ -55,7 +64,9 @@ end
 function M.new(options, real)
   local sim = { options = options, settings = settings.new(), clock = clock.new(real), store = store.new(),
     faults = faults.new(options.seed), record = record.new(), random = random.new(options.seed),
-    secrets = random.new(fresh_seed(real)), credentials = {}, edge = { connections = 0, failures = 0, presented = {} } }
+    secrets = random.new(fresh_seed(real)), credentials = {},
+    main_account = options.account_id, accounts = {}, roles = {}, sso = {}, metadata_tokens = {}, handed_out = {},
+    edge = { connections = 0, failures = 0, presented = {} } }
   local ok, err = settings.change(sim.settings, options.settings or {})
   if not ok then
     return nil, "settings: " .. err
@@ -77,6 +88,24 @@ function M.new(options, real)
     end
   end
   return sim
+end
+
+--- The same AWS as another account sees it: its own certificates, distributions and bill; settings, clock, faults, record
+--- and credentials are those of the whole simulation.
+---@param sim certrotate.simulator.Simulation
+---@param account_id? string   nil: the main one
+---@return certrotate.simulator.Simulation
+function M.of(sim, account_id)
+  if not account_id or account_id == sim.main_account then
+    return sim
+  end
+  local account = sim.accounts[account_id]
+  if not account then
+    account = setmetatable({ store = store.new(), meter = meter.new(sim.clock:now()),
+      options = setmetatable({ account_id = account_id }, { __index = sim.options }) }, { __index = sim })
+    sim.accounts[account_id] = account
+  end
+  return account
 end
 
 return M
