@@ -138,6 +138,33 @@ describe("the command line refuses", function()
       { environment = { AWS_ACCESS_KEY_ID = "", AWS_SECRET_ACCESS_KEY = "" } })
   end)
 
+  it("credentials that cannot be fetched, before anything else is done", function()
+    command.write(fleet:path("config"), "[profile broken]\ncredential_process = /bin/sh -c 'echo sealed >&2; exit 4'\n"
+      .. "[profile coded]\nrole_arn = arn:aws:iam::111122223333:role/x\nsource_profile = keys\n"
+      .. "mfa_serial = arn:aws:iam::111122223333:mfa/ada\n[profile keys]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    local environment = { environment = { AWS_CONFIG_FILE = fleet:path("config"), AWS_ACCESS_KEY_ID = "" } }
+    local calls = fleet.simulator:control("record").count
+    refused(fleet:flags({ "inventory", "--profile", "broken" }), 1, "exit code 4: sealed", environment)
+    refused(fleet:flags({ "inventory", "--profile", "coded" }), 1, "mfa/ada", environment)
+    assert.equal(calls, fleet.simulator:control("record").count)
+  end)
+
+  it("a credentials file that others can read is noted, and used", function()
+    local simulator = fleet.simulator
+    command.write(fleet:path("keys"), ("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n"):format(
+      simulator.access_key_id, simulator.secret_access_key))
+    os.execute("chmod 644 " .. fleet:path("keys"))
+    local environment = { AWS_SHARED_CREDENTIALS_FILE = fleet:path("keys"), AWS_ACCESS_KEY_ID = "" }
+    local code, out, err = fleet:run(fleet:flags({ "inventory", "--json" }), { environment = environment })
+    assert.equal(0, code, err)
+    assert.equal("{", out:sub(1, 1))
+    assert.equal(("certrotate: note: %s can be read by others (mode 644): chmod 600 it\n"):format(fleet:path("keys")), err)
+    os.execute("chmod 600 " .. fleet:path("keys"))
+    code, _, err = fleet:run(fleet:flags({ "inventory", "--json" }), { environment = environment })
+    assert.equal(0, code)
+    assert.equal("", err)
+  end)
+
   it("an endpoint nobody listens at", function()
     refused({ "inventory", "--endpoint-url", "https://127.0.0.1:1" }, 1, "127.0.0.1")
   end)

@@ -158,7 +158,7 @@ local client = {}
 ---@field expires_at? integer        Unix seconds
 ---@field endpoints table<string, {url:string, region:string}>   by "acm", "iam", "cloudfront", "sts", "support", "servicequotas", "s3"
 ---@field max_attempts? integer      of a call, default 3
----@field renewable? boolean         credentials that are missing or over are asked for (`wanted`), and calls wait for them
+---@field renewable? boolean         credentials that are missing or end are asked for (`wanted`), and waited for
 ---@field renew_at? number           see `credentials`
 ---@field needed_at? number
 
@@ -204,7 +204,7 @@ function client:account_info(account) end
 ---@field operation? string          AWS's name: "GetDistributionConfig"
 ---@field step? "import"|"swap"|"settle"|"verify"|"retire"
 ---@field http? table                { url=, method=, headers=, body=, timeout=, connect_timeout=, max_body=, no_proxy= }
----@field program? table             { arguments=, timeout=, max_output= }: run without a shell → { output=, errors=, status=, signal= }
+---@field program? table             { arguments=, timeout=, max_output= }: run without a shell; see plugin/core/call.h
 ---@field params? table              AWS's spelling for operations
 ---@field identity? certrotate.Identity
 ---@field view? "holders"            ListDistributions only: flat records of what an inventory needs, see plugin/core/call.h

@@ -16,7 +16,8 @@ local SERVICE_ID = { servicequotas = "service_quotas" }
 M.UNSIGNED = { "sso", "sso_oidc" }
 local UNSIGNED_HOSTS = { sso = "portal.sso.%s.amazonaws.com", sso_oidc = "oidc.%s.amazonaws.com" }
 
--- Regions in which AWS_STS_REGIONAL_ENDPOINTS=legacy means STS's one old endpoint (botocore's list); newer regions never
+-- Regions in which AWS_STS_REGIONAL_ENDPOINTS=legacy means STS's one old endpoint (botocore's list); newer regions
+-- never
 -- had it.
 local LEGACY_STS = {}
 for region in ([[ap-northeast-1 ap-south-1 ap-southeast-1 ap-southeast-2 ca-central-1 eu-central-1 eu-north-1 eu-west-1
@@ -216,8 +217,8 @@ function M.unsigned(service, region, settings)
   if url then
     local reason
     url, reason = M.check_url(url)
-    if not url then return refuse("MalformedEndpoint", ("the endpoint of %s (%s): %s"):format(service, where, reason)) end
-    return url
+    if url then return url end
+    return refuse("MalformedEndpoint", ("the endpoint of %s (%s): %s"):format(service, where, reason))
   end
   return "https://" .. UNSIGNED_HOSTS[service]:format(region) .. (partition.name == "aws-cn" and ".cn" or "")
 end

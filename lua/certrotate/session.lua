@@ -32,7 +32,8 @@ local M = {}
 ---@field environment? table<string,string>|fun(name: string): string?   instead of the process's
 ---@field home? string                 instead of $HOME
 ---@field clock? certrotate.Clock
----@field mfa? fun(serial: string): string?, string?   the code an MFA device shows; asked when a role needs one. It must not wait
+---@field mfa? fun(serial: string): string?, string?   the code an MFA device shows, for roles that need one; it must
+---                                    not wait through the session
 
 ---@class certrotate.Session
 ---@field loop certrotate.Loop
@@ -62,8 +63,8 @@ local OPTIONS = {
   mfa = "function",
 }
 
-local ASSUME = { role_arn = true, role_session_name = true, external_id = true, duration_seconds = true, mfa_serial = true,
-                 policy = true, profile = true }
+local ASSUME = { role_arn = true, role_session_name = true, external_id = true, duration_seconds = true,
+                 mfa_serial = true, policy = true, profile = true }
 
 local function check_options(options)
   if options == nil then return {} end
@@ -264,7 +265,8 @@ local function make_session(options, context, places, found, attempts, edge)
   return session
 end
 
---- Opens a session. Reads the environment and the shared files; sends nothing and runs nothing yet: where credentials must be
+--- Opens a session. Reads the environment and the shared files; sends nothing and runs nothing yet: where credentials
+--- must be
 --- fetched, that happens before the first call that is signed, or with `session:credentials()`.
 ---@param options? certrotate.ConnectOptions
 ---@return certrotate.Session?
@@ -319,7 +321,8 @@ end
 ---@class certrotate.AssumeOptions: certrotate.Role
 ---@field profile? string   what the new session is called; default: the role's name
 
---- Opens a session of another account (or role) beside this one: same connections, same loop, own credentials, which this
+--- Opens a session of another account (or role) beside this one: same connections, same loop, own credentials, which
+--- this
 --- one's are used to get. Sends nothing yet. It ends with `close`, or with this session.
 ---@param options certrotate.AssumeOptions
 ---@return certrotate.Session?
@@ -337,7 +340,8 @@ function Session:assume(options)
   local other
   other, err = new_session({
     client = self.client, loop = self.loop, partition = self.partition, region = self.region, edge = self.edge,
-    profile = options.profile or params.role_arn:match("[^/]+$"), poll = self.poll, notes = self.notes, _mfa = self._mfa,
+    profile = options.profile or params.role_arn:match("[^/]+$"), poll = self.poll, notes = self.notes,
+    _mfa = self._mfa,
     _places = self._places, _where = self._where, _attempts = self._attempts, _others = {}, _parent = self,
   }, { source = "assume-role", fetch = function(fetcher) return role.assume(fetcher, parent, params) end })
   if other then self._others[other] = true end

@@ -726,7 +726,8 @@ local function renewal_ended(self, account, pending)
   if given then ok, err = self.client:credentials(account, given) end
   if not ok then
     err = err or errors.new({ kind = "internal", code = "NoResult", message = "the renewal came to nothing" })
-    self.client:credentials_failed(account, err, self:now() + self.client:account_info(account).clock_offset + RENEW_AGAIN)
+    local aws_now = self:now() + self.client:account_info(account).clock_offset
+    self.client:credentials_failed(account, err, aws_now + RENEW_AGAIN)
   end
   self._fresh = true   -- what waited for it can go on
 end
@@ -814,6 +815,11 @@ local function run_ready(self, owner, until_time)
   owner.busy = false
 end
 
+-- Whether somebody can be resumed there, and nobody is at it.
+local function waits(owner)
+  return owner.first <= owner.last and not owner.busy
+end
+
 --- For drivers: does all that can be done without waiting.
 ---@param budget? number   seconds; stop resuming tasks after that (hosts with other work)
 ---@return number? seconds  until it must be called again; 0: at once; nil: only when the client has something
@@ -836,13 +842,11 @@ function Loop:turn(budget)
     begin_renewals(self)
     run_ready(self, common, until_time)
     run_ready(self, owner, until_time)
-    local more = owner.first <= owner.last or self._fresh or (common.first <= common.last and not common.busy)
+    local more = owner.first <= owner.last or self._fresh or waits(common)
     if until_time and more and self:monotonic() >= until_time then break end
   until not more or rounds >= 1000
   if outermost then self._turning, self._resuming = false, false end
-  if (owner.first <= owner.last and not owner.busy) or (common.first <= common.last and not common.busy) or self._fresh then
-    return 0, self.running
-  end
+  if waits(owner) or waits(common) or self._fresh then return 0, self.running end
   local due = self._timers:due()
   return due and math.max(0, due - self:monotonic()), self.running
 end

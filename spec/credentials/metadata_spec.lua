@@ -1,4 +1,5 @@
--- Containers and instances: the endpoints beside a machine, over plain HTTP on loopback, as they answer and as they do not.
+-- Containers and instances: the endpoints beside a machine, over plain HTTP on loopback, as they answer and as they
+-- do not.
 local aws_home = require("spec.support.aws_home")
 local core = require("certrotate.core")
 local http_server = require("spec.support.http_server")
@@ -113,7 +114,8 @@ describe("endpoints beside a machine", function()
 
     it("without a role, or that do not answer, are told among what was tried", function()
       assert(simulator:control("settings", { metadata = "no_role" }))
-      refused(environment(), "NoCredentials", "environment: AWS_ACCESS_KEY_ID is not set", "instance-metadata: the instance has no role")
+      refused(environment(), "NoCredentials", "environment: AWS_ACCESS_KEY_ID is not set",
+        "instance-metadata: the instance has no role")
       assert(simulator:control("settings", { metadata = "hung" }))
       local began = core.monotonic()
       refused(environment(), "NoCredentials", "instance-metadata: " .. simulator.http_endpoint .. " does not answer")

@@ -71,8 +71,9 @@ describe("credential_process", function()
     end)
 
     it("with its arguments, no input, and none of our files", function()
-      script("[ \"$#:$1\" = '1:an argument' ] || exit 9\n[ -z \"$(cat)\" ] || exit 8\nls /proc/self/fd | grep -q '^[4-9]' && exit 7\n"
-        .. "sed -n 3p \"$0\" >/dev/null\n" .. ("echo '{\"Version\":1,\"AccessKeyId\":\"%s\",\"SecretAccessKey\":\"%s\"}'"):format(
+      script("[ \"$#:$1\" = '1:an argument' ] || exit 9\n[ -z \"$(cat)\" ] || exit 8\n"
+        .. "ls /proc/self/fd | grep -q '^[4-9]' && exit 7\n"
+        .. ("echo '{\"Version\":1,\"AccessKeyId\":\"%s\",\"SecretAccessKey\":\"%s\"}'"):format(
         simulator.access_key_id, simulator.secret_access_key))
       assert(home:fetch({ profile = "p" }))
     end)
@@ -100,7 +101,8 @@ describe("credential_process", function()
       refused("MalformedConfig", "a quote is not closed")
       for json, what in pairs({ ['{"AccessKeyId":"a","SecretAccessKey":"b"}'] = "Version is not the number 1",
         ['{"Version":"1","AccessKeyId":"a","SecretAccessKey":"b"}'] = "Version is not the number 1",
-        ['{"Version":1,"SecretAccessKey":"b"}'] = "without AccessKeyId", ['{"Version":1,"AccessKeyId":"a"}'] = "without SecretAccessKey",
+        ['{"Version":1,"SecretAccessKey":"b"}'] = "without AccessKeyId",
+        ['{"Version":1,"AccessKeyId":"a"}'] = "without SecretAccessKey",
         ['{"Version":1,"AccessKeyId":"a","SecretAccessKey":"b","Expiration":"soon"}'] = "no ISO 8601 time",
         ['{"Version":1,"AccessKeyId":"a","SecretAccessKey":"b","SessionToken":5}'] = "SessionToken is no string",
         ["[]"] = "Version is not", ["null"] = "Version" }) do

@@ -27,7 +27,8 @@ end
 
 local function token(exp, issuer)
   return table.concat({ base64url('{"alg":"RS256"}'),
-    base64url(('{"iss":"%s","sub":"system:serviceaccount:a:b","aud":"sts.amazonaws.com","exp":%d}'):format(issuer or ISSUER, exp)),
+    base64url(('{"iss":"%s","sub":"system:serviceaccount:a:b","aud":"sts.amazonaws.com","exp":%d}'):format(
+      issuer or ISSUER, exp)),
     base64url("signature") }, ".")
 end
 
@@ -66,7 +67,8 @@ describe("web identity", function()
 
   it("is found in a profile, where a named one counts more than variables", function()
     home:write("token", token(os.time() + 3600))
-    home:write("config", "[profile ci]\nrole_arn = " .. ROLE .. "\nweb_identity_token_file = ~/.aws/token\nrole_session_name = own\n"
+    home:write("config", "[profile ci]\nrole_arn = " .. ROLE .. "\nweb_identity_token_file = ~/.aws/token\n"
+      .. "role_session_name = own\n"
       .. "[profile other]\nrole_arn = " .. ROLE .. "\n")
     local bad = environment("/nonexistent/token", { AWS_ROLE_SESSION_NAME = "never" })
     local aws = assert(home:connect({ profile = "ci", environment = bad }))
@@ -113,7 +115,8 @@ describe("web identity", function()
     home:write("token", "two words")
     refused({ environment = environment(path) }, "WebIdentityTokenMissing", "does not look like")
     home:write("token", token(os.time() - 10))
-    refused({ environment = environment(path) }, "ExpiredTokenException", "cannot assume " .. ROLE .. " with the token in " .. path)
+    refused({ environment = environment(path) }, "ExpiredTokenException",
+      "cannot assume " .. ROLE .. " with the token in " .. path)
     home:write("token", "eyJhbGciOiJSUzI1NiJ9-no-token-at-all")
     refused({ environment = environment(path) }, "InvalidIdentityToken", "not a valid JWT")
     refused({ environment = environment(path, { AWS_ROLE_ARN = "" }) }, "MalformedConfig", "set role_arn or AWS_ROLE_ARN")

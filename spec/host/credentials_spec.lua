@@ -1,4 +1,5 @@
--- Credentials inside an nginx worker and inside Neovim: a program and an assumed role, fetched and renewed while the host goes
+-- Credentials inside an nginx worker and inside Neovim: a program and an assumed role, fetched and renewed while the
+-- host goes
 -- on; once however many requests wait; and not lost with the request that happened to begin it.
 local aws_home = require("spec.support.aws_home")
 local command = require("spec.support.command")
@@ -34,7 +35,8 @@ describe("credentials", function()
     home = aws_home.new(simulator)
     local tool = home.path .. "/tool"
     -- Half a second, in which a worker that waited for it would answer nobody.
-    command.write(tool, ("#!/bin/sh\necho run >>'%s.runs'\nsleep 0.5\necho '{\"Version\":1,\"AccessKeyId\":\"%s\",\"SecretAccessKey\":\"%s\"}'\n")
+    command.write(tool, ("#!/bin/sh\necho run >>'%s.runs'\nsleep 0.5\n"
+      .. "echo '{\"Version\":1,\"AccessKeyId\":\"%s\",\"SecretAccessKey\":\"%s\"}'\n")
       :format(tool, simulator.access_key_id, simulator.secret_access_key))
     os.execute("chmod 700 " .. tool)
     home:write("config", "[profile x]\nrole_arn = arn:aws:iam::111122223333:role/any\nsource_profile = tool\n"

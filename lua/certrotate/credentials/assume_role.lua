@@ -22,8 +22,8 @@ end
 local function from_place(context, name, place)
   local module = SOURCES[place]
   if not module then
-    return credentials.fail("MalformedConfig", "profile '%s': credential_source is '%s'; one of Environment, EcsContainer, "
-      .. "Ec2InstanceMetadata expected", name, place)
+    return credentials.fail("MalformedConfig", "profile '%s': credential_source is '%s'; one of Environment, "
+      .. "EcsContainer, Ec2InstanceMetadata expected", name, place)
   end
   local own = below(context, { profile = false })
   local found, reason = require("certrotate.credentials." .. module).load(own)
@@ -39,7 +39,8 @@ end
 local function from_profile(context, name, source)
   local profile = context.files.other(source)
   if not profile then
-    return credentials.fail("ProfileNotFound", "profile '%s' names the source_profile '%s', which does not exist", name, source)
+    return credentials.fail("ProfileNotFound", "profile '%s' names the source_profile '%s', which does not exist",
+      name, source)
   end
   local chain = { [name] = true }
   for one in pairs(context.chain or {}) do chain[one] = true end
@@ -60,8 +61,8 @@ local function from_profile(context, name, source)
   local found, err = credentials.resolve(own)
   if found then return found end
   if err.code == "NoCredentials" then
-    return credentials.fail("NoSourceCredentials", "profile '%s' names the source_profile '%s', which has no credentials",
-      name, source)
+    return credentials.fail("NoSourceCredentials", "profile '%s' names the source_profile '%s', which has no "
+      .. "credentials", name, source)
   end
   return nil, err
 end
@@ -79,11 +80,16 @@ function M.load(context)
   if not params then return nil, err end
   local source, place = settings.source_profile, settings.credential_source
   if (source == nil) == (place == nil) then
-    return credentials.fail("MalformedConfig", "profile '%s' has a role_arn and %s source_profile %s credential_source: "
-      .. "exactly one of them says who may assume it", name, source and "both" or "neither", source and "and" or "nor")
+    return credentials.fail("MalformedConfig", "profile '%s' has a role_arn and %s source_profile %s "
+      .. "credential_source: exactly one of them says who may assume it", name,
+      source and "both" or "neither", source and "and" or "nor")
   end
   local parent
-  if source then parent, err = from_profile(context, name, source) else parent, err = from_place(context, name, place) end
+  if source then
+    parent, err = from_profile(context, name, source)
+  else
+    parent, err = from_place(context, name, place)
+  end
   if not parent then return nil, err end
   return { fetch = function(fetcher)
     local account

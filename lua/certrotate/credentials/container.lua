@@ -9,7 +9,8 @@ local M = { name = "container" }
 
 local TIMEOUT, ATTEMPTS, PAUSE = 2, 3, 1   -- the CLI's
 local ECS = "http://169.254.170.2"
-local ALLOWED = { localhost = true, ["169.254.170.2"] = true, ["169.254.170.23"] = true, ["fd00:ec2::23"] = true, ["::1"] = true }
+local ALLOWED = { localhost = true, ["::1"] = true, ["169.254.170.2"] = true, ["169.254.170.23"] = true,
+                  ["fd00:ec2::23"] = true }
 
 local function allowed(url)
   local scheme, authority = url:match("^(%a[%a%d+.-]*)://([^/?#]*)")
@@ -75,7 +76,8 @@ function M.load(context)
   local relative, url = get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"), get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
   if relative then
     if not relative:find("^/") or relative:find("[%s%c]") then
-      return credentials.fail("MalformedConfig", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI must be a path that begins with /")
+      return credentials.fail("MalformedConfig",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI must be a path that begins with /")
     end
     url = ECS .. relative
   elseif not url then

@@ -1,4 +1,5 @@
---- What a source of credentials may do while it fetches: requests, programs, STS calls, pauses. All of it waits through the
+--- What a source of credentials may do while it fetches: requests, programs, STS calls, pauses. All of it waits
+-- through the
 -- session's loop, so no host is blocked. One for each renewal of an account; it learns AWS's clock on the way.
 local errors = require("certrotate.errors")
 
@@ -6,7 +7,8 @@ local M = {}
 
 local SKEW = 300   -- seconds; clocks that differ less are not wrong
 
-local MONTHS = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, Aug = 8, Sep = 9, Oct = 10, Nov = 11, Dec = 12 }
+local MONTHS = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, Aug = 8, Sep = 9, Oct = 10, Nov = 11,
+                 Dec = 12 }
 
 ---@class certrotate.Fetcher
 ---@field loop certrotate.Loop
@@ -35,9 +37,9 @@ function Fetcher:sleep(seconds) return self.loop:sleep(seconds) end
 function Fetcher:note(text) self.session:note(text) end
 
 local function http_date(text)
-  local day, month, year, hour, minute, second = (text or ""):match("^%a+, (%d%d) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT$")
-  if not MONTHS[month] then return nil end
-  return require("certrotate.fmt").parse_time(("%s-%02d-%sT%s:%s:%sZ"):format(year, MONTHS[month], day, hour, minute, second))
+  local day, month, year, time = (text or ""):match("^%a+, (%d%d) (%a%a%a) (%d%d%d%d) (%d%d:%d%d:%d%d) GMT$")
+  if not month or not MONTHS[month] then return nil end
+  return require("certrotate.fmt").parse_time(("%s-%02d-%sT%sZ"):format(year, MONTHS[month], day, time))
 end
 
 local function learn(self, server_time)

@@ -1,4 +1,5 @@
---- The role of an EC2 instance, from its metadata service: version 2, or 1 where the service wants no token (aws-reference
+--- The role of an EC2 instance, from its metadata service: version 2, or 1 where the service wants no token
+-- (aws-reference
 -- 7.7). The last provider: whether it is there can only be found out by asking, and asking takes a second at most.
 local container = require("certrotate.credentials.container")
 local credentials = require("certrotate.credentials")
@@ -61,7 +62,7 @@ function Service:session(fetcher)
     return { ["x-aws-ec2-metadata-token"] = answer.body }
   end
   if answer and answer.status == 400 then
-    return credentials.fail("InstanceMetadata", "the metadata service %s refuses the request for a token (HTTP 400)", self.url)
+    return credentials.fail("InstanceMetadata", "the metadata service %s refuses to give a token (HTTP 400)", self.url)
   end
   -- A connection without an answer: the token's packets may not reach a container. No connection: nothing is there.
   if not answer and not (err.kind == "timeout" and err.ambiguous) then
@@ -101,7 +102,8 @@ function Service:fetch(fetcher)
   local found
   found, reason = container.read(text)
   if not found then return nil, self.url .. ": " .. reason end
-  -- The service may be behind for a while ("static stability"): AWS still takes what it has handed out, so these are used,
+  -- The service may be behind for a while ("static stability"): AWS still takes what it has handed out, so these are
+  -- used,
   -- and others looked for after some minutes (not all machines at once).
   local now = fetcher:now()
   if found.expires_at - now < STALE then

@@ -25,8 +25,8 @@ local function read_again(context, file, old)
   found, err = read(profile, profile[file], profile[file .. "_path"])
   if err then return nil, err end
   if not found or found.session_token == old.session_token then
-    return credentials.fail("ExpiredCredentials", "AWS takes the session token of profile '%s' in %s no more: renew it there",
-      profile.name, tostring(profile[file .. "_path"]))
+    return credentials.fail("ExpiredCredentials", "AWS takes the session token of profile '%s' in %s no more: renew it "
+      .. "there", profile.name, tostring(profile[file .. "_path"]))
   end
   return found
 end

@@ -1,4 +1,5 @@
---- `credential_process`: a program prints the credentials as JSON. It runs without a shell, with the words of the line as
+--- `credential_process`: a program prints the credentials as JSON. It runs without a shell, with the words of the
+-- line as
 -- its arguments; what it prints on stdout is never shown, what it complains about on stderr is.
 local credentials = require("certrotate.credentials")
 local errors = require("certrotate.errors")
@@ -10,7 +11,8 @@ local M = { name = "process" }
 local TIMEOUT = 60
 local COMPLAINT = 200   -- characters of stderr in a message
 
---- Splits a command line into words as a POSIX shell does, and does nothing else that a shell does: blanks separate, quotes
+--- Splits a command line into words as a POSIX shell does, and does nothing else that a shell does: blanks separate,
+--- quotes
 --- keep together, a backslash takes the next character as it is (inside "…" only before $ ` " \). nil: a quote is open.
 ---@param line string
 ---@return string[]? words
@@ -82,8 +84,8 @@ function M.load(context)
   if line == nil or line == "" then return nil, "no credential_process" end
   local words = type(line) == "string" and M.split(line)
   if not words or not words[1] then
-    return credentials.fail("MalformedConfig", "profile '%s': credential_process is no command line: a quote is not closed",
-      profile.name)
+    return credentials.fail("MalformedConfig", "profile '%s': credential_process is no command line: a quote is "
+      .. "not closed", profile.name)
   end
   local function fail(why)
     return credentials.fail("ProcessFailed", "profile '%s': credential_process (%s) %s", profile.name, words[1], why)

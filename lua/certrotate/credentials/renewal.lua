@@ -6,7 +6,8 @@ local fmt = require("certrotate.fmt")
 local M = {}
 
 -- From `ADVISED` before the end new ones are looked for while calls go on; from `NEEDED` on calls wait. botocore's
--- figures. Credentials that live shorter than an hour are not renewed at every call: a quarter, a sixth of what is left.
+-- figures. Credentials that live shorter than an hour are not renewed at every call: a quarter, a sixth of what is
+-- left.
 local ADVISED, NEEDED = 900, 600
 
 --- Adds renew_at and needed_at where the credentials end at all.
@@ -45,8 +46,8 @@ local function fetch(session, source)
   end
   local now = fetcher:now()
   if found.expires_at and found.expires_at <= now then
-    return credentials.fail("ExpiredCredentials", "%s gave credentials that had expired at %s already; is the clock right?",
-      source.source, fmt.timestamp(found.expires_at))
+    return credentials.fail("ExpiredCredentials", "%s gave credentials that had expired at %s already; is the clock "
+      .. "right?", source.source, fmt.timestamp(found.expires_at))
   end
   local given = M.windows(found, now)
   if fetcher.offset ~= 0 then given.clock_offset = fetcher.offset end

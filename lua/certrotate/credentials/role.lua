@@ -17,8 +17,10 @@ local M = {}
 local FIELDS = {
   role_arn = { least = 20, most = 2048, pattern = "^arn:[%w-]+:iam::%d%d%d%d%d%d%d%d%d%d%d%d:role/[^%s]+$",
                what = "a role's ARN, arn:aws:iam::111122223333:role/NAME" },
-  role_session_name = { least = 2, most = 64, pattern = "^[%w_+=,.@-]+$", what = "2 to 64 of letters, digits and _+=,.@-" },
-  external_id = { least = 2, most = 1224, pattern = "^[%w_+=,.@:/-]+$", what = "2 to 1224 of letters, digits and _+=,.@:/-" },
+  role_session_name = { least = 2, most = 64, pattern = "^[%w_+=,.@-]+$",
+                        what = "2 to 64 of letters, digits and _+=,.@-" },
+  external_id = { least = 2, most = 1224, pattern = "^[%w_+=,.@:/-]+$",
+                  what = "2 to 1224 of letters, digits and _+=,.@:/-" },
   mfa_serial = { least = 9, most = 256, pattern = "^[%w_+=/:,.@-]+$", what = "an MFA device's ARN or serial number" },
   policy = { least = 1, most = 2048, pattern = "", what = "a policy in JSON" },
 }
@@ -66,7 +68,8 @@ function M.credentials_of(result)
   local got = result.Credentials
   local expires_at = type(got) == "table" and type(got.Expiration) == "string" and fmt.parse_time(got.Expiration) or nil
   if not expires_at or not got.AccessKeyId or not got.SecretAccessKey or not got.SessionToken then
-    return nil, errors.new({ kind = "parse", code = "BadAnswer", message = "STS's answer has no whole credentials in it" })
+    return nil, errors.new({ kind = "parse", code = "BadAnswer",
+      message = "STS's answer has no whole credentials in it" })
   end
   return { access_key_id = got.AccessKeyId, secret_access_key = got.SecretAccessKey, session_token = got.SessionToken,
            expires_at = expires_at }

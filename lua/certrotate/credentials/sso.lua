@@ -1,4 +1,5 @@
---- IAM Identity Center: a role's credentials for the token that `aws sso login` left in the CLI's cache (aws-reference 7.6).
+--- IAM Identity Center: a role's credentials for the token that `aws sso login` left in the CLI's cache
+-- (aws-reference 7.6).
 --
 -- A token of an `sso_session` is refreshed when less than a quarter of an hour is left and written back, so that the
 -- CLI finds the new one too; one of the older form (sso_start_url in the profile) cannot be.
@@ -33,8 +34,8 @@ local function settings_of(context)
   if session ~= nil and session ~= "" then
     shared = type(session) == "string" and profile.sso_session(session)
     if not shared then
-      return credentials.fail("MalformedConfig", "profile '%s' names the sso_session '%s', but %s has no [sso-session %s]",
-        profile.name, tostring(session), tostring(profile.config_path), tostring(session))
+      return credentials.fail("MalformedConfig", "profile '%s' names the sso_session '%s', but %s has no "
+        .. "[sso-session %s]", profile.name, tostring(session), tostring(profile.config_path), tostring(session))
     end
     out.session = session
   end
@@ -62,7 +63,8 @@ local function settings_of(context)
 end
 
 local function log_in(settings, code, why)
-  return credentials.fail(code, "profile '%s': %s; run: aws sso login --profile %s", settings.profile, why, settings.profile)
+  return credentials.fail(code, "profile '%s': %s; run: aws sso login --profile %s", settings.profile, why,
+    settings.profile)
 end
 
 -- Older versions of the CLI wrote "…UTC" for "…Z".
@@ -72,7 +74,9 @@ end
 
 local function read_token(settings)
   local file, why = io.open(settings.path, "rb")
-  if not file then return log_in(settings, "SsoTokenMissing", "there is no token of IAM Identity Center (" .. why .. ")") end
+  if not file then
+    return log_in(settings, "SsoTokenMissing", ("there is no token of IAM Identity Center (%s)"):format(why))
+  end
   local text = file:read(MAX_FILE) or ""
   file:close()
   local token = json.decode(text)
@@ -84,8 +88,10 @@ local function read_token(settings)
 end
 
 local function refreshable(token, now)
-  return type(token.refreshToken) == "string" and type(token.clientId) == "string" and type(token.clientSecret) == "string"
-    and (time_of(token.registrationExpiresAt) or math.huge) > now
+  for _, name in ipairs({ "refreshToken", "clientId", "clientSecret" }) do
+    if type(token[name]) ~= "string" then return false end
+  end
+  return (time_of(token.registrationExpiresAt) or math.huge) > now
 end
 
 -- A new token in the place of the old one, in `token` itself and in the cache. nil: why not.
@@ -96,8 +102,9 @@ local function refresh(fetcher, settings, token, url)
                          refreshToken = token.refreshToken }) }, ATTEMPTS)
   if not answer then return nil, err end
   local got = json.decode(answer.body)
-  if answer.status ~= 200 or type(got) ~= "table" or type(got.accessToken) ~= "string" or type(got.expiresIn) ~= "number" then
-    local code = type(got) == "table" and type(got.error) == "string" and got.error:sub(1, 60) or "HTTP " .. answer.status
+  if type(got) ~= "table" then got = {} end
+  if answer.status ~= 200 or type(got.accessToken) ~= "string" or type(got.expiresIn) ~= "number" then
+    local code = type(got.error) == "string" and got.error:sub(1, 60) or "HTTP " .. answer.status
     return credentials.fail("SsoTokenExpired", "the token could not be refreshed (%s)", code)
   end
   token.accessToken, token.expiresAt = got.accessToken, fmt.time(math.floor(fetcher:now() + got.expiresIn))
@@ -125,22 +132,23 @@ local function usable_token(fetcher, settings, oidc)
 end
 
 local function role_credentials(fetcher, settings, portal, token)
-  local url = ("%s/federation/credentials?role_name=%s&account_id=%s"):format(portal, uri.encode(settings.sso_role_name),
-    uri.encode(settings.sso_account_id))
+  local url = ("%s/federation/credentials?role_name=%s&account_id=%s"):format(portal,
+    uri.encode(settings.sso_role_name), uri.encode(settings.sso_account_id))
   local answer, err = fetcher:ask({ url = url, timeout = TIMEOUT,
     headers = { ["x-amz-sso_bearer_token"] = token, Accept = "application/json" } }, ATTEMPTS)
   if not answer then return nil, errors.wrap(err, { message = "IAM Identity Center does not answer" }) end
   local body = json.decode(answer.body)
+  if type(body) ~= "table" then body = {} end
   if answer.status == 401 then
     return log_in(settings, "SsoTokenExpired", "IAM Identity Center takes the session's token no more")
   end
   if answer.status ~= 200 then
-    local said = type(body) == "table" and type(body.message) == "string" and body.message:sub(1, 200) or "no reason given"
+    local said = type(body.message) == "string" and body.message:sub(1, 200) or "no reason given"
     return credentials.fail(answer.status == 403 and "SsoRoleRefused" or "SsoFailed",
       "profile '%s': IAM Identity Center gives no credentials of role %s in account %s (HTTP %d: %s)", settings.profile,
       settings.sso_role_name, settings.sso_account_id, answer.status, said)
   end
-  local got = type(body) == "table" and body.roleCredentials
+  local got = body.roleCredentials
   if type(got) ~= "table" or type(got.accessKeyId) ~= "string" or type(got.secretAccessKey) ~= "string"
     or type(got.sessionToken) ~= "string" or type(got.expiration) ~= "number" then
     return nil, errors.new({ kind = "parse", code = "BadAnswer",

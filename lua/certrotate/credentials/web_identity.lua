@@ -1,4 +1,5 @@
---- A role for a token that somebody else signed: Kubernetes, a CI system (aws-reference 7.5). The token's file is read for
+--- A role for a token that somebody else signed: Kubernetes, a CI system (aws-reference 7.5). The token's file is
+-- read for
 -- every renewal, since whoever puts it there replaces it. Variables count more than the profile, unless it was named.
 local credentials = require("certrotate.credentials")
 local errors = require("certrotate.errors")
@@ -10,7 +11,9 @@ local MAX_TOKEN = 20000   -- STS's limit
 
 local function read_token(path)
   local file, why = io.open(path, "rb")
-  if not file then return credentials.fail("WebIdentityTokenMissing", "the web identity token cannot be read: %s", why) end
+  if not file then
+    return credentials.fail("WebIdentityTokenMissing", "the web identity token cannot be read: %s", why)
+  end
   local text, problem = file:read(MAX_TOKEN + 1)
   file:close()
   if not text then
@@ -51,7 +54,8 @@ function M.load(context)
       WebIdentityToken = token, DurationSeconds = params.duration_seconds,
     })
     if not result then
-      return nil, errors.wrap(err, { message = ("cannot assume %s with the token in %s"):format(params.role_arn, path) })
+      local what = ("cannot assume %s with the token in %s"):format(params.role_arn, path)
+      return nil, errors.wrap(err, { message = what })
     end
     return role.credentials_of(result)
   end }

@@ -21,7 +21,8 @@ local function find_in(sim, name)
   return distribution, false
 end
 
---- The distribution a server name leads to: an alias, a wildcard alias, or a *.cloudfront.net name. Whose it is, is all the
+--- The distribution a server name leads to: an alias, a wildcard alias, or a *.cloudfront.net name. Whose it is, is
+--- all the
 --- same to a viewer.
 ---@return certrotate.simulator.Distribution?
 ---@return boolean by_domain

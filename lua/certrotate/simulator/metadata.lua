@@ -10,7 +10,8 @@ local role = "simulator-instance"
 local credentials = "/latest/meta-data/iam/security-credentials/"
 
 local function plain(status, body)
-  return { status = status, headers = { ["Content-Type"] = "text/plain" }, body = body, code = status >= 400 and body or nil }
+  return { status = status, headers = { ["Content-Type"] = "text/plain" }, body = body,
+    code = status >= 400 and body or nil }
 end
 
 -- The same as long as they serve, as the real service does; a fresh set is there an hour before their end.
@@ -18,8 +19,8 @@ local function handed_out(sim, kind)
   local now = sim.clock:wall()
   local held = sim.handed_out[kind]
   if not held or (held.expires_at - now < 3600 and not sim.settings.metadata_stale) then
-    held = sts.issue(sim, sim.main_account, ("arn:aws:sts::%s:assumed-role/%s/i-0123456789abcdef0"):format(sim.main_account,
-      role), "AROASIMULATORINST001:i-0123456789abcdef0", 6 * 3600)
+    local arn = ("arn:aws:sts::%s:assumed-role/%s/i-0123456789abcdef0"):format(sim.main_account, role)
+    held = sts.issue(sim, sim.main_account, arn, "AROASIMULATORINST001:i-0123456789abcdef0", 6 * 3600)
     sim.handed_out[kind] = held
   end
   return held

@@ -69,8 +69,9 @@ local function refresh(sim, request)
       end
       -- A refresh token serves once.
       sim.sso[access] = nil
-      local new = { expires_at = sim.clock:wall() + 3600, client_id = token.client_id, client_secret = token.client_secret,
-                    roles = token.roles, access_token = "aoa" .. sim.secrets:uuid(), refresh_token = "aor" .. sim.secrets:uuid() }
+      local new = { access_token = "aoa" .. sim.secrets:uuid(), refresh_token = "aor" .. sim.secrets:uuid(),
+        expires_at = sim.clock:wall() + 3600, client_id = token.client_id, client_secret = token.client_secret,
+        roles = token.roles }
       M.add(sim, new)
       return answer(200, { accessToken = new.access_token, expiresIn = 3600, tokenType = "Bearer",
                            refreshToken = new.refresh_token })

@@ -59,10 +59,11 @@ end
 
 local function too_long(given, role, caller)
   if caller and caller.role and given.seconds > chained then
-    return fail("ValidationError", 400, "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed "
-      .. "by role chaining.")
+    return fail("ValidationError", 400, "The requested DurationSeconds exceeds the 1 hour session limit for roles "
+      .. "assumed by role chaining.")
   elseif given.seconds > (role and role.max_duration or 3600) then
-    return fail("ValidationError", 400, "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+    return fail("ValidationError", 400,
+      "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
   end
 end
 
@@ -104,12 +105,14 @@ local function assume_role_with_web_identity(sim, request, form)
   end
   local claims, role = roles.claims(form.WebIdentityToken or ""), sim.roles[form.RoleArn]
   if not claims then
-    return fail("InvalidIdentityToken", 400, "The ID Token provided is not a valid JWT. (You may see this error if you sent "
-      .. "an Access Token)")
-  elseif not role or not role.issuer or claims.iss ~= role.issuer or (role.audience and claims.aud ~= role.audience) then
+    return fail("InvalidIdentityToken", 400, "The ID Token provided is not a valid JWT. (You may see this error if you "
+      .. "sent an Access Token)")
+  elseif not role or not role.issuer or claims.iss ~= role.issuer
+    or (role.audience and claims.aud ~= role.audience) then
     return fail("AccessDenied", 403, "Not authorized to perform sts:AssumeRoleWithWebIdentity")
   elseif type(claims.exp) ~= "number" or claims.exp <= sim.clock:wall() then
-    return fail("ExpiredTokenException", 400, "Token expired: current date/time must be before the expiration date/time")
+    return fail("ExpiredTokenException", 400,
+      "Token expired: current date/time must be before the expiration date/time")
   end
   local _, long = too_long(given, role)
   if long then
