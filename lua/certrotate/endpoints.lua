@@ -17,8 +17,7 @@ M.UNSIGNED = { "sso", "sso_oidc" }
 local UNSIGNED_HOSTS = { sso = "portal.sso.%s.amazonaws.com", sso_oidc = "oidc.%s.amazonaws.com" }
 
 -- Regions in which AWS_STS_REGIONAL_ENDPOINTS=legacy means STS's one old endpoint (botocore's list); newer regions
--- never
--- had it.
+-- never had it.
 local LEGACY_STS = {}
 for region in ([[ap-northeast-1 ap-south-1 ap-southeast-1 ap-southeast-2 ca-central-1 eu-central-1 eu-north-1 eu-west-1
   eu-west-2 eu-west-3 sa-east-1 us-east-1 us-east-2 us-west-1 us-west-2]]):gmatch("%S+") do

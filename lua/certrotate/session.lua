@@ -266,8 +266,7 @@ local function make_session(options, context, places, found, attempts, edge)
 end
 
 --- Opens a session. Reads the environment and the shared files; sends nothing and runs nothing yet: where credentials
---- must be
---- fetched, that happens before the first call that is signed, or with `session:credentials()`.
+--- must be fetched, that happens before the first call that is signed, or with `session:credentials()`.
 ---@param options? certrotate.ConnectOptions
 ---@return certrotate.Session?
 ---@return certrotate.Error?
@@ -322,8 +321,7 @@ end
 ---@field profile? string   what the new session is called; default: the role's name
 
 --- Opens a session of another account (or role) beside this one: same connections, same loop, own credentials, which
---- this
---- one's are used to get. Sends nothing yet. It ends with `close`, or with this session.
+--- this one's are used to get. Sends nothing yet. It ends with `close`, or with this session.
 ---@param options certrotate.AssumeOptions
 ---@return certrotate.Session?
 ---@return certrotate.Error?
@@ -341,8 +339,8 @@ function Session:assume(options)
   other, err = new_session({
     client = self.client, loop = self.loop, partition = self.partition, region = self.region, edge = self.edge,
     profile = options.profile or params.role_arn:match("[^/]+$"), poll = self.poll, notes = self.notes,
-    _mfa = self._mfa,
-    _places = self._places, _where = self._where, _attempts = self._attempts, _others = {}, _parent = self,
+    _mfa = self._mfa, _places = self._places, _where = self._where, _attempts = self._attempts, _others = {},
+    _parent = self,
   }, { source = "assume-role", fetch = function(fetcher) return role.assume(fetcher, parent, params) end })
   if other then self._others[other] = true end
   return other, err

@@ -125,28 +125,35 @@ static struct cr_account *check_account(lua_State *L, const struct l_client *sel
   return account;
 }
 
-/* Reads the credentials at `index` and copies them into the account. */
-static int set_credentials(lua_State *L, int index, const char *what, struct cr_account *account, struct cr_error *err)
-{
-  const char *id = l_field_text(L, index, what, "access_key_id", NULL);
-  const char *secret = l_field_text(L, index, what, "secret_access_key", NULL);
-  const char *token = l_field_text(L, index, what, "session_token", NULL);
-  int64_t expires_at = (int64_t)l_field_number(L, index, what, "expires_at", 0, 0);
+/* Credentials as Lua gives them. Texts are anchored by the table they were read from. */
+struct given {
+  const char *id, *secret, *token;
+  int64_t expires_at, advised_at, needed_at;
+  double clock_offset;               /* AWS's clock as far as whoever had them from AWS knows it; 0: unknown */
+};
 
-  return cr_account_set_credentials(account, id, secret, token, expires_at, err);
+static void read_given(lua_State *L, int index, const char *what, struct given *given)
+{
+  given->id = l_field_text(L, index, what, "access_key_id", NULL);
+  given->secret = l_field_text(L, index, what, "secret_access_key", NULL);
+  given->token = l_field_text(L, index, what, "session_token", NULL);
+  given->expires_at = (int64_t)l_field_number(L, index, what, "expires_at", 0, 0);
+  given->advised_at = (int64_t)l_field_number(L, index, what, "renew_at", 0, 0);
+  given->needed_at = (int64_t)l_field_number(L, index, what, "needed_at", 0, 0);
+  given->clock_offset = l_field_number(L, index, what, "clock_offset", 0, -1e10);
 }
 
-/* When they must be renewed, and AWS's clock as far as whoever had them from AWS knows it. */
-static void set_renewal(lua_State *L, int index, const char *what, struct cr_account *account)
+/* Copies them into the account. */
+static int set_credentials(struct cr_account *account, const struct given *given, struct cr_error *err)
 {
-  int64_t advised_at = (int64_t)l_field_number(L, index, what, "renew_at", 0, 0);
-  int64_t needed_at = (int64_t)l_field_number(L, index, what, "needed_at", 0, 0);
-  double offset = l_field_number(L, index, what, "clock_offset", 0, -1e10);
-
-  cr_renewal_done(&account->renewal, advised_at, needed_at);
-  if(offset != 0) {
-    account->clock_offset_ms = (int64_t)(offset * 1000);
+  if(cr_account_set_credentials(account, given->id, given->secret, given->token, given->expires_at, err) != 0) {
+    return -1;
   }
+  cr_renewal_done(&account->renewal, given->advised_at, given->needed_at);
+  if(given->clock_offset != 0) {
+    account->clock_offset_ms = (int64_t)(given->clock_offset * 1000);
+  }
+  return 0;
 }
 
 /* Raises for a service nobody knows, listing those there are. */
@@ -226,13 +233,15 @@ static int l_client_account(lua_State *L)
   struct l_client *self = check_client(L);
   struct account_box *box;
   struct cr_error err;
+  struct given given;
   double most;
 
   lua_settop(L, 2);
   l_need_table(L, 2, "options");
   box = l_box_new(L, sizeof *box, free_account);
+  read_given(L, 2, "options", &given);
   box->account = cr_account_new(&err);
-  if(!box->account || set_credentials(L, 2, "options", box->account, &err) != 0) {
+  if(!box->account || set_credentials(box->account, &given, &err) != 0) {
     return l_fail(L, &err);
   }
   if(!l_field_table(L, 2, "options", "endpoints")) {
@@ -243,7 +252,6 @@ static int l_client_account(lua_State *L)
   }
   most = l_field_number(L, 2, "options", "max_attempts", box->account->max_attempts, 1);
   box->account->renewal.possible = l_field_bool(L, 2, "options", "renewable", false);
-  set_renewal(L, 2, "options", box->account);
   box->account->max_attempts = most < ATTEMPTS_MAX ? (int)most : ATTEMPTS_MAX;
   open_engine(L, self);
   if(keep_account(self, box, &err) != 0) {
@@ -259,20 +267,22 @@ static int l_client_account(lua_State *L)
 static int l_client_credentials(lua_State *L)
 {
   const struct l_client *self = check_client(L);
-  struct cr_account *account = check_account(L, self, 2);
   struct cr_error err;
+  struct given given;
 
+  check_account(L, self, 2);
   luaL_checktype(L, 3, LUA_TTABLE);
-  if(set_credentials(L, 3, "credentials", account, &err) != 0) {
+  read_given(L, 3, "credentials", &given);
+  open_engine(L, self); /* reading allocates, and a finalizer may have closed it */
+  if(set_credentials(check_account(L, self, 2), &given, &err) != 0) {
     return l_fail(L, &err);
   }
-  set_renewal(L, 3, "credentials", account);
   cr_engine_recheck(self->engine);
   lua_pushboolean(L, 1);
   return 1;
 }
 
-/* The error at the top as every waiting call will tell it: whatever went wrong, credentials are what is missing. */
+/* The error at `index` as every waiting call will tell it: whatever went wrong, credentials are what is missing. */
 static void read_failure(lua_State *L, int index, struct cr_error *err)
 {
   const char *kind = l_field_text(L, index, "err", "kind", NULL);
@@ -289,13 +299,14 @@ static void read_failure(lua_State *L, int index, struct cr_error *err)
 static int l_client_credentials_failed(lua_State *L)
 {
   const struct l_client *self = check_client(L);
-  struct cr_account *account = check_account(L, self, 2);
   double retry_at = luaL_optnumber(L, 4, 0);
   struct cr_error err;
 
+  check_account(L, self, 2);
   luaL_checktype(L, 3, LUA_TTABLE);
   read_failure(L, 3, &err);
-  cr_renewal_failed(&account->renewal, &err, retry_at > 0 && retry_at < 1e15 ? (int64_t)retry_at : 0);
+  open_engine(L, self); /* as above */
+  cr_renewal_failed(&check_account(L, self, 2)->renewal, &err, retry_at > 0 && retry_at < 1e15 ? (int64_t)retry_at : 0);
   cr_engine_recheck(self->engine);
   return 0;
 }
@@ -509,7 +520,8 @@ static int read_tree(lua_State *L, struct submission *in, struct cr_error *err)
   static const char *const http_lists[] = {"headers", NULL};
   static const char *const program_lists[] = {"arguments", NULL};
   const char *field = in->http ? "http" : in->program ? "program" : "params";
-  const char *const *lists = in->http ? http_lists : in->program ? program_lists : in->step ? step_lists : in->operation->lists;
+  const char *const *lists = in->http ? http_lists : in->program ? program_lists :
+                             in->step ? step_lists : in->operation->lists;
   int result = 0;
 
   if(!l_field_table(L, 2, "submission", field)) {

@@ -1,6 +1,5 @@
 -- Credentials that end while work goes on: one renewal however many calls wait, none that holds calls up before it
--- must,
--- and every failure told once, clearly. Lifetimes of seconds; the windows shrink with them (renewal.lua).
+-- must, and every failure told once, clearly. Lifetimes of seconds; the windows shrink with them (renewal.lua).
 local aws_home = require("spec.support.aws_home")
 local command = require("spec.support.command")
 local core = require("certrotate.core")

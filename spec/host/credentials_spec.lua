@@ -1,6 +1,5 @@
 -- Credentials inside an nginx worker and inside Neovim: a program and an assumed role, fetched and renewed while the
--- host goes
--- on; once however many requests wait; and not lost with the request that happened to begin it.
+-- host goes on; once however many requests wait; and not lost with the request that happened to begin it.
 local aws_home = require("spec.support.aws_home")
 local command = require("spec.support.command")
 local json = require("certrotate.json")

@@ -273,8 +273,8 @@ describe("the simulated", function()
       assert.is_truthy(page:find("<IsTruncated>true</IsTruncated>", 1, true))
       page = assert(iam("ListServerCertificates", { MaxItems = 2, Marker = page:match("<Marker>(.-)</Marker>") }))
       assert.is_truthy(page:find("<IsTruncated>false</IsTruncated>", 1, true))
-      assert.is_truthy(page:find("c3", 1, true))
-      assert.is_nil(page:find("c2", 1, true))
+      assert.is_truthy(page:find(">c3<", 1, true))
+      assert.is_nil(page:find(">c2<", 1, true)) -- a request id may have "c2" in it
     end)
 
     it("knows its operations only", function()

@@ -1,6 +1,5 @@
---- Keys of the profile in ~/.aws/config: the last thing a profile is asked for. A profile that gets its credentials
--- in a
--- way not known here is an error, not passed over: it would sign as somebody else.
+--- Keys of the profile in ~/.aws/config: the last thing a profile is asked for. A profile that gets its credentials in
+-- a way not known here is an error, not passed over: it would sign as somebody else.
 local credentials = require("certrotate.credentials")
 
 local M = { name = "config-file" }

@@ -1,6 +1,5 @@
 --- Credentials in AWS_ACCESS_KEY_ID and its companions. Passed over when the caller named a profile, as the CLI does.
--- With
--- AWS_CREDENTIAL_EXPIRATION they are read again ahead of it: whoever set them may have set others meanwhile.
+-- With AWS_CREDENTIAL_EXPIRATION they are read again ahead of it: whoever set them may have set others meanwhile.
 local credentials = require("certrotate.credentials")
 local fmt = require("certrotate.fmt")
 

@@ -1,6 +1,6 @@
 --- What a source of credentials may do while it fetches: requests, programs, STS calls, pauses. All of it waits
--- through the
--- session's loop, so no host is blocked. One for each renewal of an account; it learns AWS's clock on the way.
+-- through the session's loop, so no host is blocked. One for each renewal of an account; it learns AWS's clock on the
+-- way.
 local errors = require("certrotate.errors")
 
 local M = {}
@@ -31,6 +31,10 @@ function Fetcher:now() return self.loop:now() + self.offset end
 ---@return boolean? ok
 ---@return certrotate.Error?
 function Fetcher:sleep(seconds) return self.loop:sleep(seconds) end
+
+--- A number in [0, 1) for jitter: math.random is the same on every machine where nobody seeded it.
+---@return number
+function Fetcher:random() return self.loop:monotonic() * 9973 % 1 end
 
 --- A line for people that is no error.
 ---@param text string
@@ -66,7 +70,7 @@ function Fetcher:ask(request, attempts)
     answer, err = self:http(request)
     if answer and answer.status < 500 and answer.status ~= 429 then break end
     if err and not err.retryable or attempt == attempts then break end
-    local ok, cancelled = self:sleep(0.5 * 2 ^ (attempt - 1) * (0.5 + math.random() / 2))
+    local ok, cancelled = self:sleep(0.5 * 2 ^ (attempt - 1) * (0.5 + self:random() / 2))
     if not ok then return nil, cancelled end
   end
   return answer, err

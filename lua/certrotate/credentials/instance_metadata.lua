@@ -1,6 +1,6 @@
 --- The role of an EC2 instance, from its metadata service: version 2, or 1 where the service wants no token
--- (aws-reference
--- 7.7). The last provider: whether it is there can only be found out by asking, and asking takes a second at most.
+-- (aws-reference 7.7). The last provider: whether it is there can only be found out by asking, and asking takes a
+-- second at most.
 local container = require("certrotate.credentials.container")
 local credentials = require("certrotate.credentials")
 
@@ -103,11 +103,10 @@ function Service:fetch(fetcher)
   found, reason = container.read(text)
   if not found then return nil, self.url .. ": " .. reason end
   -- The service may be behind for a while ("static stability"): AWS still takes what it has handed out, so these are
-  -- used,
-  -- and others looked for after some minutes (not all machines at once).
+  -- used, and others looked for after some minutes (not all machines at once).
   local now = fetcher:now()
   if found.expires_at - now < STALE then
-    found.renew_at = now + math.random(120, 600)
+    found.renew_at = now + 120 + 480 * fetcher:random()
     found.expires_at = math.floor(found.renew_at) + STALE
   end
   return found

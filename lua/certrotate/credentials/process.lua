@@ -1,6 +1,5 @@
---- `credential_process`: a program prints the credentials as JSON. It runs without a shell, with the words of the
--- line as
--- its arguments; what it prints on stdout is never shown, what it complains about on stderr is.
+--- `credential_process`: a program prints the credentials as JSON. It runs without a shell, with the words of the line
+-- as its arguments; what it prints on stdout is never shown, what it complains about on stderr is.
 local credentials = require("certrotate.credentials")
 local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
@@ -12,8 +11,8 @@ local TIMEOUT = 60
 local COMPLAINT = 200   -- characters of stderr in a message
 
 --- Splits a command line into words as a POSIX shell does, and does nothing else that a shell does: blanks separate,
---- quotes
---- keep together, a backslash takes the next character as it is (inside "…" only before $ ` " \). nil: a quote is open.
+--- quotes keep together, a backslash takes the next character as it is (inside "…" only before $ ` " \). nil: a quote
+--- is open.
 ---@param line string
 ---@return string[]? words
 function M.split(line)

@@ -1,6 +1,6 @@
---- A role for a token that somebody else signed: Kubernetes, a CI system (aws-reference 7.5). The token's file is
--- read for
--- every renewal, since whoever puts it there replaces it. Variables count more than the profile, unless it was named.
+--- A role for a token that somebody else signed: Kubernetes, a CI system (aws-reference 7.5). The token's file is read
+-- for every renewal, since whoever puts it there replaces it. Variables count more than the profile, unless it was
+-- named.
 local credentials = require("certrotate.credentials")
 local errors = require("certrotate.errors")
 local role = require("certrotate.credentials.role")

@@ -22,8 +22,7 @@ local function find_in(sim, name)
 end
 
 --- The distribution a server name leads to: an alias, a wildcard alias, or a *.cloudfront.net name. Whose it is, is
---- all the
---- same to a viewer.
+--- all the same to a viewer.
 ---@return certrotate.simulator.Distribution?
 ---@return boolean by_domain
 ---@return certrotate.simulator.Simulation account

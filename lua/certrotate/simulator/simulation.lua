@@ -91,8 +91,7 @@ function M.new(options, real)
 end
 
 --- The same AWS as another account sees it: its own certificates, distributions and bill; settings, clock, faults,
---- record
---- and credentials are those of the whole simulation.
+--- record and credentials are those of the whole simulation.
 ---@param sim certrotate.simulator.Simulation
 ---@param account_id? string   nil: the main one
 ---@return certrotate.simulator.Simulation
