@@ -345,6 +345,41 @@ static void free_text(void *payload)
   free(box->text);
 }
 
+/* client:paces(account) -> { { service=, writes=bool, rate= (calls a second), accepted=, refused=, waiting= }, .. }
+ * Only of the services that refused calls for their rate. */
+static int l_client_paces(lua_State *L)
+{
+  const struct l_client *self = check_client(L);
+  const struct cr_account *account;
+  struct cr_pace paces[CR_SERVICE_COUNT][2];
+  int count = 0;
+
+  open_engine(L, self);
+  account = check_account(L, self, 2);
+  memcpy(paces, account->paces, sizeof paces); /* pushing may collect, and a finalizer may close the client */
+  lua_newtable(L);
+  for(int i = 0; i < CR_SERVICE_COUNT * 2; i++) {
+    const struct cr_pace *pace = &paces[i / 2][i % 2];
+    if(pace->rate > 0) {
+      lua_createtable(L, 0, 6);
+      lua_pushstring(L, cr_service_name((enum cr_service)(i / 2)));
+      lua_setfield(L, -2, "service");
+      lua_pushboolean(L, i % 2);
+      lua_setfield(L, -2, "writes");
+      lua_pushnumber(L, pace->rate);
+      lua_setfield(L, -2, "rate");
+      l_pushwhole(L, (double)pace->accepted);
+      lua_setfield(L, -2, "accepted");
+      l_pushwhole(L, (double)pace->refused);
+      lua_setfield(L, -2, "refused");
+      l_pushwhole(L, pace->waiting);
+      lua_setfield(L, -2, "waiting");
+      lua_rawseti(L, -2, ++count);
+    }
+  }
+  return 1;
+}
+
 /* client:account_info(account) -> { clock_offset=, expires_at=, needed_at=, access_key_id= } */
 static int l_client_account_info(lua_State *L)
 {
@@ -894,6 +929,7 @@ static const struct luaL_Reg client_methods[] = {
   {"want", l_client_want},
   {"wanted", l_client_wanted},
   {"account_info", l_client_account_info},
+  {"paces", l_client_paces},
   {"submit", l_client_submit},
   {"step", l_client_step},
   {"wait", l_client_wait},

@@ -56,6 +56,10 @@ struct cr_account *cr_account_new(struct cr_error *err)
   account->references = 1;
   account->retry_tokens = RETRY_TOKENS;
   account->max_attempts = MAX_ATTEMPTS;
+  for(int i = 0; i < CR_SERVICE_COUNT; i++) {
+    cr_pace_init(&account->paces[i][0]);
+    cr_pace_init(&account->paces[i][1]);
+  }
   return account;
 }
 

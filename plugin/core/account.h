@@ -6,6 +6,7 @@
 #define CR_ACCOUNT_H
 
 #include "base.h"
+#include "pace.h"
 #include "renewal.h"
 #include "sigv4.h"
 
@@ -27,6 +28,7 @@ struct cr_account {
   int64_t clock_offset_ms;             /* server minus local, learned from answers */
   double retry_tokens;                 /* standard mode's bucket, 500 at first */
   int max_attempts;                    /* 3 unless told otherwise */
+  struct cr_pace paces[CR_SERVICE_COUNT][2];   /* of what only reads, and of what writes */
   struct cr_signing_keys *keys;
   struct cr_renewal renewal;
 };

@@ -49,6 +49,8 @@ struct call {
   uint64_t signed_given;             /* which of the account's credentials the attempt on its way was signed with */
   uint64_t awaited_failed;           /* AWAITING: renewals that had failed when the waiting began */
   bool credentials_replaced;         /* AWS refused them once in this call */
+  struct cr_pace_place place;        /* in the account's queue for this kind of call */
+  int64_t throttled_mono_ms;         /* when it was first refused for its rate */
 
   struct cr_sink sink;
   struct cr_xml *xml;                /* parses a 2xx answer as it arrives */
@@ -187,6 +189,7 @@ static void fail(struct call *call)
   memcpy(err->operation, call->machine.operation, sizeof err->operation);
   cr_tree_free(&call->machine.result);
   cr_buf_free(&call->draft.body);
+  cr_pace_leave(&call->place);
   call->state = FAILED;
 }
 
@@ -276,18 +279,22 @@ static int64_t later(int64_t a, int64_t b)
 }
 
 /* Being throttled is the service's pace, not a failure: attempts beyond the usual number go on while there is time,
- * and they take nothing from the account's bucket. */
+ * and they take nothing from the account's bucket. When the next one goes the pace says, which has just been lowered;
+ * what a call waits for its turn is no part of its patience. */
 static void retry_throttled(struct call *call, const struct cr_moment *now, int64_t retry_after)
 {
   int64_t limit = call->deadline_ms ? call->deadline_ms : PATIENCE_MS;
-  int64_t delay = later(cr_retry_delay_ms(call->throttles, now->random), retry_after);
 
   call->machine.error.retryable = true;
-  if(++call->throttles >= call->account->max_attempts && now->mono_ms - call->started_mono_ms + delay >= limit) {
+  if(call->throttles++ == 0) {
+    call->throttled_mono_ms = now->mono_ms;
+  }
+  if(call->throttles >= call->account->max_attempts &&
+     now->mono_ms - call->throttled_mono_ms + retry_after >= limit) {
     give_up(call);
     return;
   }
-  wait_or_fail(call, now, delay);
+  wait_or_fail(call, now, retry_after);
 }
 
 /* not_carried_out: the service cannot have done it, so even a write may go again. */
@@ -400,6 +407,8 @@ static void answered_error(struct call *call, const struct cr_moment *now, int64
 
   redact(call, err);
   tell_attempt(call, &call->answer, err, trouble == CR_TROUBLE_THROTTLED);
+  cr_pace_tell(&call->place, now->mono_ms, trouble == CR_TROUBLE_THROTTLED ? CR_PACE_REFUSED : CR_PACE_ACCEPTED,
+               retry_after, call->answer.elapsed_ms);
   switch(trouble) {
   case CR_TROUBLE_THROTTLED:
     retry_throttled(call, now, retry_after);
@@ -564,6 +573,9 @@ static void answered(struct cr_machine *m, const struct cr_moment *now, struct c
     cr_buf_free(&call->draft.body); /* the key lives no longer than an attempt */
   }
   keep(&call->answer, answer);
+  if(answer->sent != CR_SENT_ANSWERED || good) {
+    cr_pace_tell(&call->place, now->mono_ms, good ? CR_PACE_ACCEPTED : CR_PACE_UNKNOWN, 0, answer->elapsed_ms);
+  }
   if(answer->sent != CR_SENT_ANSWERED) {
     no_answer(call, now, answer);
   } else if(json && call->answer.body.len) {
@@ -623,7 +635,24 @@ static bool may_sign(struct call *call, const struct cr_moment *now)
   return false;
 }
 
-/* Moves on as far as the clock, the credentials and what was decoded allow. */
+/* Whether it may be sent now; if not, it waits its turn. */
+static bool has_turn(struct call *call, const struct cr_moment *now)
+{
+  struct cr_pace *pace = &call->account->paces[call->operation->service][cr_operation_writes(call->operation)];
+  int64_t until;
+
+  if(cr_pace_take(pace, &call->place, now->mono_ms, call->throttles > 0, &until)) {
+    return true;
+  }
+  call->until_mono_ms = until;
+  if(call->deadline_ms && call->started_mono_ms + call->deadline_ms < until) {
+    call->until_mono_ms = call->started_mono_ms + call->deadline_ms;
+  }
+  call->state = WAITING;
+  return false;
+}
+
+/* Moves on as far as the clock, the credentials, the pace and what was decoded allow. */
 static void advance(struct call *call, const struct cr_moment *now)
 {
   if(!call->started) {
@@ -645,6 +674,10 @@ static void advance(struct call *call, const struct cr_moment *now)
     return;
   }
   if(!may_sign(call, now)) {
+    cr_pace_leave(&call->place);
+    return;
+  }
+  if(!has_turn(call, now)) {
     return;
   }
   forget_answer(call);
@@ -697,6 +730,7 @@ static void destroy(struct cr_machine *m)
   struct call *call = of(m);
 
   forget_answer(call);
+  cr_pace_leave(&call->place);
   cr_tree_free(&call->params);
   cr_draft_free(&call->draft);
   cr_signature_free(&call->signature);

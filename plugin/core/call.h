@@ -59,6 +59,7 @@ struct cr_operation {
 
 const struct cr_operation *cr_operation_find(const char *service, const char *name);  /* NULL: unknown */
 const struct cr_operation *cr_operation_at(size_t index);                             /* NULL past the end */
+bool cr_operation_writes(const struct cr_operation *operation);   /* false: it only looks */
 
 /* params: a MAP in AWS's spelling, copied; may be NULL. identity: for operations that carry one, else NULL.
  * view: which part of the answer to keep, static storage, or NULL. deadline_ms: how long the call and its retries

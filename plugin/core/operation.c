@@ -41,6 +41,18 @@ const struct cr_operation *cr_operation_find(const char *service, const char *na
   return NULL;
 }
 
+/* AWS names what only looks by one of these. */
+bool cr_operation_writes(const struct cr_operation *operation)
+{
+  static const char *const looks[] = { "Get", "List", "Describe", "Head" };
+  for(size_t i = 0; i < sizeof looks / sizeof looks[0]; i++) {
+    if(strncmp(operation->name, looks[i], strlen(looks[i])) == 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
 static bool digits(const char **at)
 {
   const char *start = *at;
