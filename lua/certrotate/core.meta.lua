@@ -197,6 +197,10 @@ function client:wanted() end
 ---@param account integer
 ---@return {clock_offset:number, expires_at?:integer, needed_at?:integer, access_key_id?:string}
 function client:account_info(account) end
+--- How fast the services that refused calls for their rate are asked now. Other services are not in the list.
+---@param account integer
+---@return {service:string, writes:boolean, rate:number, accepted:integer, refused:integer, waiting:integer}[]  rate: calls a second
+function client:paces(account) end
 
 ---@class certrotate.Submission
 ---@field account? integer           default: the first one

@@ -362,6 +362,10 @@ function Session:now()
   return self.loop:now() + self:clock_offset()
 end
 
+--- How fast services are asked that refused calls for their rate: AWS publishes no rates, so they are found out.
+---@return {service:string, writes:boolean, rate:number, accepted:integer, refused:integer, waiting:integer}[]
+function Session:paces() return self.client:paces(self.account) end
+
 --- The URL a service is reached at.
 ---@param service string   "acm", "cloudfront", …
 ---@return string?

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define WINDOW 2     /* calls at a time before anything is known: what a first refusal can cost */
+#define WINDOW 1     /* calls at a time before anything is known: what a first refusal can cost */
 #define GROW_EVERY 4 /* calls let through for one more at a time */
 #define WINDOW_MAX 256
 #define RATE_MIN 0.02 /* a call in 50 s */
@@ -15,7 +15,7 @@
 #define CREDIT 2.0    /* calls that a late waker may catch up */
 #define FIRST_GUESS 0.90
 #define BELOW 0.95     /* an estimate that rests on many calls; */
-#define BELOW_FEW 0.93 /* on few: one call more or less is a large part of it */
+#define BELOW_FEW 0.92 /* on few: one call more or less is a large part of it */
 #define FEW 10
 #define FEW_AT_FIRST 4
 #define BARREN_FIRST 0.10 /* the guess was refused at its first call: far too fast */

@@ -34,6 +34,10 @@ static struct cr_account *script_account(const char *token)
     printf("no account: %s\n", err.message);
     exit(1);
   }
+  /* Scripts drive calls of one account side by side; who may go when is test_pace.c's. */
+  for(int service = 0; account && service < CR_SERVICE_COUNT; service++) {
+    account->paces[service][0].window = account->paces[service][1].window = 64;
+  }
   return account;
 }
 

@@ -233,10 +233,11 @@ static void test_order(void)
   cr_pace_leave(&d);
   cr_pace_leave(&d);
   CHECK(pace.first == &b && pace.waiting == 2);
+  CHECK(!cr_pace_take(&pace, &b, 6500, false, &until)); /* one at a time, until more is known */
+  cr_pace_leave(&a); /* cancelled on its way */
   CHECK(!cr_pace_take(&pace, &c, 6500, false, &until));
   CHECK(cr_pace_take(&pace, &b, 6500, false, &until));
   cr_pace_leave(&c);
-  cr_pace_leave(&a); /* cancelled on its way */
   cr_pace_tell(&b, 6510, CR_PACE_UNKNOWN, 0, 10);
   CHECK(pace.on_way == 0 && !pace.first && !pace.last && pace.waiting == 0);
 }

@@ -80,7 +80,7 @@ describe("core.client", function()
     client:submit { service = "acm", operation = "ListCertificates", account = account }
     client:close()
     client:close()
-    for _, method in ipairs { "account", "credentials", "account_info", "submit", "step", "wait", "take", "cancel",
+    for _, method in ipairs { "account", "credentials", "account_info", "paces", "submit", "step", "wait", "take", "cancel",
                               "pollfd", "events", "timeout", "stats", "attempt" } do
       assert.error_matches(function() client[method](client, 1, {}) end, "client is closed")
     end

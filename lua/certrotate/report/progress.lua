@@ -99,6 +99,11 @@ function M.new(options)
     conflict = function(event)
       say(event.at, paint("33", ("left alone: %s: %s"):format(event.id, event.message)))
     end,
+    pace = function(event)
+      local slow = event.rate < 1
+      say(event.at, ("AWS limits the rate of updates: going on at about %.1f a %s"):format(
+        slow and event.rate * 60 or event.rate, slow and "minute" or "second"))
+    end,
     failure = function(event)
       say(event.at, paint("31", ("failed: %s: %s"):format(event.id, tostring(event.error))))
     end,

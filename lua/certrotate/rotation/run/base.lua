@@ -13,6 +13,7 @@ local errors = require("certrotate.errors")
 ---@field event_problem? string           what `on_event` raised
 ---@field timed table<integer, true>      waves in which this very run changed a holder
 ---@field calls { count: integer, seconds: number }   what changing one took
+---@field pace_told? boolean              it was said that AWS limits the rate
 ---@field deploy_seconds? number          the longest deployment seen here
 local Run = {}
 Run.__index = Run
@@ -43,6 +44,17 @@ function Run:emit(kind, event)
   if not self.on_event then return end
   local ok, problem = pcall(self.on_event, event)
   if not ok then self.on_event, self.event_problem = nil, tostring(problem) end
+end
+
+--- Tells once that CloudFront limits the rate of updates, and which rate was found.
+function Run:tell_pace()
+  if self.pace_told then return end
+  for _, pace in ipairs(self.aws:paces()) do
+    if pace.service == "cloudfront" and pace.writes then
+      self.pace_told = true
+      self:emit("pace", { service = pace.service, rate = pace.rate })
+    end
+  end
 end
 
 -- AWS's time as far as its answers told it.

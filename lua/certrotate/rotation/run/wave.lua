@@ -36,6 +36,7 @@ local function swap(run, index, holder)
   state.begun[id] = state.begun[id] or intent.at
   local asked = run.aws.loop:monotonic()
   local result, failure = run:await("swap", { Id = id, from = run.plan.from, to = state.to })
+  run:tell_pace()
   -- Begun by an earlier run whose answer got lost, and found done: that run's change, not nobody's.
   local changed = result and (result.changed or begun_before)
   ok, err = run:outcome({ step = "swap", id = id }, result and { changed = changed, ETag = result.ETag }, failure)
