@@ -11,8 +11,8 @@
 #define WINDOW_MAX 256
 #define RATE_MIN 0.02 /* a call in 50 s */
 #define RATE_MAX 10000.0
-#define BURST_MS 1000 /* a bucket holds about what comes in in a second, as AWS's do */
-#define CREDIT 2.0    /* calls that a late waker may catch up */
+#define BURST_MS 1000   /* a bucket holds about what comes in in a second, as AWS's do */
+#define CREDIT_MS 500.0 /* late wakers catch up within what a bucket holds, which is little at slow rates */
 #define FIRST_GUESS 0.90
 #define BELOW 0.95     /* an estimate that rests on many calls; */
 #define BELOW_FEW 0.92 /* on few: one call more or less is a large part of it */
@@ -112,9 +112,10 @@ static void go(struct cr_pace *pace, struct cr_pace_place *place, int64_t now_ms
     pace->begun_ms = now_ms;
   }
   if(pace->rate > 0) {
-    double step = spacing_ms(pace), earliest = (double)now_ms - CREDIT * step;
-    place->held = place->held && pace->next_ms >= earliest;
-    pace->next_ms = (pace->next_ms > earliest ? pace->next_ms : earliest) + step;
+    double step = spacing_ms(pace), credit = step < CREDIT_MS ? CREDIT_MS - step : 0,
+           late = (double)now_ms - pace->next_ms;
+    place->held = place->held && late <= 2 * step;
+    pace->next_ms = (late > credit ? (double)now_ms - credit : pace->next_ms) + step;
   }
   place->pace = pace;
   place->sent = true;
