@@ -167,8 +167,8 @@ static int draw(struct call *call, const struct cr_moment *now, struct cr_error 
   request->url = call->draft.url.data;
   request->headers = call->draft.headers;
   request->header_count = call->draft.header_count;
-  request->body = call->draft.body.data;
-  request->body_len = call->draft.body.len;
+  request->body = call->draft.content;
+  request->body_len = call->draft.content_len;
   request->once = !operation->idempotent && !has_precondition(&call->draft);
   request->sink = operation->protocol != CR_JSON11 && !operation->with_body ? &call->sink : NULL;
   request->within_ms = 0;
@@ -749,15 +749,8 @@ static const struct cr_machine_class call_class = {
   .attempt = attempt,
 };
 
-static int set_up(struct call *call, const struct cr_node *params, struct cr_error *err)
+static int set_up(struct call *call, struct cr_error *err)
 {
-  struct cr_node *root;
-
-  root = params ? cr_node_copy(&call->params, NULL, NULL, params)
-                : cr_node_add(&call->params, NULL, NULL, CR_NODE_MAP);
-  if(!root) {
-    return cr_fail_memory(err);
-  }
   if(cr_params_complete(call->operation, &call->params, err) < 0) {
     return -1;
   }
@@ -774,9 +767,9 @@ static void name_operation(const struct cr_operation *operation, char *out, size
   snprintf(out, size, "%s:%s", cr_service_name(operation->service), operation->name);
 }
 
-struct cr_machine *cr_call_new(struct cr_account *account, const struct cr_operation *operation,
-                               const struct cr_node *params, struct cr_identity *identity,
-                               const struct cr_xml_view *view, int64_t deadline_ms, struct cr_error *err)
+struct cr_machine *cr_call_take(struct cr_account *account, const struct cr_operation *operation,
+                                struct cr_tree *params, struct cr_identity *identity,
+                                const struct cr_xml_view *view, int64_t deadline_ms, struct cr_error *err)
 {
   struct call *call;
 
@@ -797,7 +790,7 @@ struct cr_machine *cr_call_new(struct cr_account *account, const struct cr_opera
   name_operation(operation, call->machine.operation, sizeof call->machine.operation);
   cr_tree_init(&call->machine.result, RESULT_MAX);
   cr_tree_init(&call->error_tree, ERROR_TREE_MAX);
-  cr_tree_init(&call->params, PARAMS_MAX);
+  cr_tree_move(&call->params, params);
   cr_draft_init(&call->draft);
   cr_signature_init(&call->signature);
   cr_answer_init(&call->answer);
@@ -809,7 +802,7 @@ struct cr_machine *cr_call_new(struct cr_account *account, const struct cr_opera
   call->attempt_told = true;
   call->sink.write = feed;
   call->sink.user = call;
-  if(set_up(call, params, err) < 0) {
+  if(set_up(call, err) < 0) {
     if(err) {
       memcpy(err->operation, call->machine.operation, sizeof err->operation);
     }
@@ -817,4 +810,24 @@ struct cr_machine *cr_call_new(struct cr_account *account, const struct cr_opera
     return NULL;
   }
   return &call->machine;
+}
+
+struct cr_machine *cr_call_new(struct cr_account *account, const struct cr_operation *operation,
+                               const struct cr_node *params, struct cr_identity *identity,
+                               const struct cr_xml_view *view, int64_t deadline_ms, struct cr_error *err)
+{
+  struct cr_tree copy;
+  struct cr_machine *m = NULL;
+
+  cr_tree_init(&copy, PARAMS_MAX);
+  if(params ? !cr_node_copy(&copy, NULL, NULL, params) : !cr_node_add(&copy, NULL, NULL, CR_NODE_MAP)) {
+    cr_fail_memory(err);
+    if(err) {
+      name_operation(operation, err->operation, sizeof err->operation);
+    }
+  } else {
+    m = cr_call_take(account, operation, &copy, identity, view, deadline_ms, err);
+  }
+  cr_tree_free(&copy);
+  return m;
 }

@@ -68,6 +68,12 @@ struct cr_machine *cr_call_new(struct cr_account *account, const struct cr_opera
                                const struct cr_node *params, struct cr_identity *identity,
                                const struct cr_xml_view *view, int64_t deadline_ms, struct cr_error *err);
 
+/* The same with parameters that are already in a tree of their own, whose root is the MAP: taken over, not copied.
+ * *params is empty afterwards; where NULL is returned it may not be, and stays the caller's to free. */
+struct cr_machine *cr_call_take(struct cr_account *account, const struct cr_operation *operation,
+                                struct cr_tree *params, struct cr_identity *identity,
+                                const struct cr_xml_view *view, int64_t deadline_ms, struct cr_error *err);
+
 /* No view of the answer at all: operations whose result carries Body (configurations) are handed over as bytes, for an
  * owner that reads them itself. What such bytes are worth is the owner's to find out. */
 extern const struct cr_xml_view cr_bytes_view;

@@ -15,9 +15,10 @@
 struct cr_chunk {
   struct cr_chunk *next;
   size_t used, size;
+  char *adopted;           /* a block of somebody else's that the tree took over; its size is `used` */
 };
 
-/* The chunk's bytes follow its header, at the next aligned place. */
+/* The chunk's bytes follow its header, at the next aligned place, but where they are adopted. */
 #define HEADER ((sizeof(struct cr_chunk) + ALIGN - 1) / ALIGN * ALIGN)
 
 static char *chunk_data(struct cr_chunk *chunk)
@@ -36,7 +37,8 @@ void cr_tree_free(struct cr_tree *tree)
   struct cr_chunk *chunk = tree->chunks;
   while(chunk) {
     struct cr_chunk *next = chunk->next;
-    cr_wipe(chunk_data(chunk), chunk->used);
+    cr_wipe(chunk->adopted ? chunk->adopted : chunk_data(chunk), chunk->used);
+    free(chunk->adopted);
     free(chunk);
     chunk = next;
   }
@@ -79,6 +81,7 @@ static struct cr_chunk *add_chunk(struct cr_tree *tree, size_t size)
   }
   chunk->used = 0;
   chunk->size = room;
+  chunk->adopted = NULL;
   if(tree->chunks && size > LARGEST_CHUNK / 2) {
     chunk->next = tree->chunks->next;
     tree->chunks->next = chunk;
@@ -192,6 +195,37 @@ struct cr_node *cr_add_textn(struct cr_tree *tree, struct cr_node *parent, const
 struct cr_node *cr_add_text(struct cr_tree *tree, struct cr_node *parent, const char *name, const char *text)
 {
   return add_scalar(tree, parent, name, CR_NODE_TEXT, text ? text : "", text ? strlen(text) : 0);
+}
+
+struct cr_node *cr_add_buf(struct cr_tree *tree, struct cr_node *parent, const char *name, struct cr_buf *buf)
+{
+  struct cr_chunk *chunk = NULL;
+  struct cr_node *node;
+
+  if(buf->data) {
+    chunk = buf->cap <= tree->max_bytes - tree->bytes ? malloc(sizeof *chunk) : NULL;
+    if(!chunk) {
+      return NULL;
+    }
+    tree->bytes += buf->cap;
+  }
+  node = cr_node_add(tree, parent, name, CR_NODE_TEXT);
+  if(!node) {
+    tree->bytes -= chunk ? buf->cap : 0;
+    free(chunk);
+    return NULL;
+  }
+  if(chunk) { /* behind the node's own chunk, whose room stays in use */
+    chunk->used = chunk->size = buf->cap;
+    chunk->adopted = buf->data;
+    chunk->next = tree->chunks->next;
+    tree->chunks->next = chunk;
+    node->text = buf->data;
+    node->len = buf->len;
+    buf->data = NULL; /* not wiped: it lives on in the tree */
+    cr_buf_free(buf);
+  }
+  return node;
 }
 
 struct cr_node *cr_add_bool(struct cr_tree *tree, struct cr_node *parent, const char *name, bool truth)

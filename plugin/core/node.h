@@ -5,7 +5,7 @@
 #ifndef CR_NODE_H
 #define CR_NODE_H
 
-#include "base.h"
+#include "buffer.h"
 
 enum cr_node_type {
   CR_NODE_NULL,
@@ -50,6 +50,9 @@ struct cr_node *cr_node_add(struct cr_tree *tree, struct cr_node *parent, const 
 struct cr_node *cr_add_text(struct cr_tree *tree, struct cr_node *parent, const char *name, const char *text);
 struct cr_node *cr_add_textn(struct cr_tree *tree, struct cr_node *parent, const char *name, const char *text,
                              size_t len);
+/* A text that is the buffer's own memory, taken over instead of copied: *buf is empty afterwards. NULL on lack of memory
+ * or past the limit, and then *buf is as it was. */
+struct cr_node *cr_add_buf(struct cr_tree *tree, struct cr_node *parent, const char *name, struct cr_buf *buf);
 struct cr_node *cr_add_bool(struct cr_tree *tree, struct cr_node *parent, const char *name, bool truth);
 struct cr_node *cr_add_int(struct cr_tree *tree, struct cr_node *parent, const char *name, int64_t number);
 /* Deep copy of `from` (and its name, unless `name` is given) under parent of another tree. */

@@ -425,14 +425,17 @@ int cr_draft_body(struct cr_draft *draft, const struct cr_operation *operation, 
 
   cr_buf_reset(&draft->body);
   switch(operation->protocol) {
-  case CR_REST_XML:
+  case CR_REST_XML: /* the text of one parameter, where it is: a configuration need not be copied */
+    draft->content = NULL;
+    draft->content_len = 0;
     for(const struct cr_param *param = operation->params; param && param->name; param++) {
       const struct cr_node *node = param->place == CR_IN_BODY_TEXT ? cr_get(params, param->name) : NULL;
       if(node) {
-        cr_buf_add(&draft->body, node->text, node->len);
+        draft->content = node->text;
+        draft->content_len = node->len;
       }
     }
-    break;
+    return 0;
   case CR_QUERY:
     rc = form_body(draft, operation, params, err);
     break;
@@ -443,5 +446,7 @@ int cr_draft_body(struct cr_draft *draft, const struct cr_operation *operation, 
   if(rc == 0 && operation->identity) {
     rc = add_identity(draft, operation, identity, err);
   }
+  draft->content = draft->body.data;
+  draft->content_len = draft->body.len;
   return rc < 0 ? -1 : cr_buf_check(&draft->body, "request body", err);
 }

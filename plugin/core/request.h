@@ -13,6 +13,8 @@ struct cr_draft {
   const char *method;
   struct cr_buf url;
   struct cr_buf body;                /* key material for operations with an identity: wiped by cr_buf_reset and _free */
+  const char *content;               /* what is sent: `body`, or a parameter's own text; NULL: nothing */
+  size_t content_len;
   char target[96];                   /* X-Amz-Target */
   struct cr_header headers[CR_DRAFT_HEADERS];   /* values belong to the parameters, to `target`, or are static */
   size_t header_count;
@@ -30,7 +32,7 @@ int cr_params_lists(const struct cr_operation *operation, struct cr_tree *tree, 
 /* Method, URL and headers. params must outlive the draft. */
 int cr_draft_head(struct cr_draft *draft, const struct cr_operation *operation, const struct cr_endpoint *endpoint,
                   const struct cr_node *params, struct cr_error *err);
-/* The body, anew. identity: for rows that carry one; the key goes from it straight into the body. */
+/* The body, anew, as draft->content. params must outlive it. identity: for rows that carry one; the key goes from it straight into the body. */
 int cr_draft_body(struct cr_draft *draft, const struct cr_operation *operation, const struct cr_node *params,
                   const struct cr_identity *identity, struct cr_error *err);
 

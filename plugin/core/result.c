@@ -63,7 +63,7 @@ static int wrap(const char *name, struct cr_tree *tree, struct cr_node *root, st
   return 0;
 }
 
-static int add_extras(const struct cr_operation *operation, struct cr_tree *tree, const struct cr_answer *answer,
+static int add_extras(const struct cr_operation *operation, struct cr_tree *tree, struct cr_answer *answer,
                       struct cr_error *err)
 {
   char etag[ETAG_MAX];
@@ -72,14 +72,13 @@ static int add_extras(const struct cr_operation *operation, struct cr_tree *tree
      !cr_add_text(tree, tree->root, "ETag", etag)) {
     return cr_fail_memory(err);
   }
-  if(operation->with_body &&
-     !cr_add_textn(tree, tree->root, "Body", cr_buf_str(&answer->body), answer->body.len)) {
+  if(operation->with_body && !cr_add_buf(tree, tree->root, "Body", &answer->body)) {
     return cr_fail_memory(err);
   }
   return 0;
 }
 
-int cr_result_shape(const struct cr_operation *operation, struct cr_tree *tree, const struct cr_answer *answer,
+int cr_result_shape(const struct cr_operation *operation, struct cr_tree *tree, struct cr_answer *answer,
                     struct cr_error *err)
 {
   struct cr_node *root = tree->root;

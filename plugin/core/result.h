@@ -5,8 +5,8 @@
 #include "call.h"
 
 /* tree: the parsed document of a 2xx answer, or empty (204, an operation without output). Unwraps the query protocol's
- * Response and Result, wraps and shapes as the row says, adds ETag and Body. 0, or -1 with *err. */
-int cr_result_shape(const struct cr_operation *operation, struct cr_tree *tree, const struct cr_answer *answer,
+ * Response and Result, wraps and shapes as the row says, adds ETag and Body, which takes the answer's over. 0, or -1 with *err. */
+int cr_result_shape(const struct cr_operation *operation, struct cr_tree *tree, struct cr_answer *answer,
                     struct cr_error *err);
 
 #endif

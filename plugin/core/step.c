@@ -73,10 +73,9 @@ void cr_step_send(struct cr_step *step, CR_STEP_THEN(then), const char *service,
   if(!row) {
     cr_fail(&err, CR_KIND_INPUT, "UnknownOperation", "%s:%s is not in the tables", service, operation);
   } else {
-    child = cr_call_new(step->account, row, step->call_params.root, with_identity ? step->identity : NULL, view, 0,
-                        &err);
+    child = cr_call_take(step->account, row, &step->call_params, with_identity ? step->identity : NULL, view, 0, &err);
   }
-  cr_tree_free(&step->call_params);   /* the call has its own copy */
+  cr_tree_free(&step->call_params);   /* what no call took over */
   cr_step_run(step, then, child, &err);
 }
 

@@ -210,11 +210,10 @@ static void write_config(struct swap *swap, const char *etag)
   struct cr_tree *tree = &step->call_params;
   struct cr_node *params = cr_step_params(step);
   if(!params || !cr_add_text(tree, params, "Id", swap->id) || !cr_add_text(tree, params, "IfMatch", etag) ||
-     !cr_add_textn(tree, params, "DistributionConfig", swap->edited.data, swap->edited.len)) {
+     !cr_add_buf(tree, params, "DistributionConfig", &swap->edited)) {
     cr_step_fail_memory(step);
     return;
   }
-  cr_buf_reset(&swap->edited);
   cr_step_send(step, written, "cloudfront", "UpdateDistribution", &status_view, false);
 }
 

@@ -77,6 +77,49 @@ static void test_bounds(void)
   cr_tree_free(&tree);
 }
 
+/* A buffer becomes a text of the tree, memory and all, or stays what it was. */
+static void test_buf(void)
+{
+  struct cr_tree tree;
+  struct cr_node *root, *node;
+  struct cr_buf buf;
+  const char *data;
+
+  cr_tree_init(&tree, 4000);
+  cr_buf_init(&buf, 10000);
+  root = cr_node_add(&tree, NULL, NULL, CR_NODE_MAP);
+  node = cr_add_buf(&tree, root, "Empty", &buf);
+  CHECK(node && node->type == CR_NODE_TEXT && node->len == 0);
+  CHECK_STR(cr_get_text(root, "Empty"), "");
+  for(int i = 0; i < 1000; i++) {
+    cr_buf_addc(&buf, (char)('a' + i % 26));
+  }
+  data = buf.data;
+  node = cr_add_buf(&tree, root, "Body", &buf);
+  CHECK(node && node->text == data && node->len == 1000 && node->text[1000] == '\0' && node->parent == root);
+  CHECK(buf.data == NULL && buf.len == 0 && buf.cap == 0 && buf.max == 10000);
+  CHECK(tree.bytes > 1000 && tree.bytes <= 4000);
+  CHECK_STR(cr_add_text(&tree, root, "After", "x")->text, "x");
+  /* as the first of a tree, moved with it */
+  struct cr_tree other;
+  cr_tree_init(&other, 4000);
+  cr_buf_adds(&buf, "alone");
+  CHECK(cr_add_buf(&other, NULL, "Root", &buf) == other.root);
+  cr_tree_move(&tree, &other);
+  CHECK_STR(tree.root->text, "alone");
+  CHECK(cr_add_buf(&tree, NULL, "Root", &buf) == NULL);
+  /* past the limit */
+  cr_buf_reserve(&buf, 5000);
+  cr_buf_adds(&buf, "kept");
+  node = cr_node_add(&other, NULL, NULL, CR_NODE_MAP);
+  size_t before = other.bytes;
+  CHECK(cr_add_buf(&other, node, "Body", &buf) == NULL && other.bytes == before && node->count == 0);
+  CHECK_STR(cr_buf_str(&buf), "kept");
+  cr_buf_free(&buf);
+  cr_tree_free(&tree);
+  cr_tree_free(&other);
+}
+
 static void test_copy(void)
 {
   struct cr_tree from, to;
@@ -162,6 +205,7 @@ int main(void)
 {
   test_building();
   test_bounds();
+  test_buf();
   test_copy();
   test_numbers();
   if(setlocale(LC_ALL, "de_DE.UTF-8")) { /* a decimal comma changes nothing, where that locale exists */
