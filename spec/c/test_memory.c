@@ -170,6 +170,12 @@ static int scenario_trees(struct cr_error *err)
     }
     goto done;
   }
+  if(!cr_add_buf(&one, root, "Adopted", &again)) {
+    CHECK(again.len > 4000 && !cr_get(root, "Adopted"));
+    cr_fail_memory(err);
+    goto done;
+  }
+  CHECK(again.len == 0 && cr_get(root, "Adopted")->len > 4000);
   rc = 0;
 done:
   cr_tree_free(&one);
