@@ -2,7 +2,7 @@
  *
  * One engine per client, one owner, one thread. It owns the multi handle, every transfer and every machine from
  * cr_engine_submit until cr_engine_take. Callbacks run inside libcurl and touch only C memory.
- * One stable descriptor (epoll with curl's sockets and a timerfd) tells a host when cr_engine_step is due. */
+ * One stable descriptor (epoll with curl's sockets, a timerfd and an eventfd) tells a host when cr_engine_step is due. */
 #ifndef CR_ENGINE_H
 #define CR_ENGINE_H
 

@@ -1,12 +1,13 @@
-/* poller.c - epoll and a timerfd behind one descriptor (see poller.h).
+/* poller.c - epoll, a timerfd and an eventfd behind one descriptor (see poller.h).
  *
- * System calls only. Owns the two descriptors; the sockets belong to libcurl. */
+ * System calls only. Owns the three descriptors; the sockets belong to libcurl. */
 #include "poller.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,12 +21,19 @@ int64_t cr_monotonic_ms(void)
   return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-int cr_poller_open(struct cr_poller *poller, struct cr_error *err)
+static int add_own(const struct cr_poller *poller, int fd)
 {
   struct epoll_event event;
 
-  poller->armed_ms = -1;
-  poller->timer = -1;
+  memset(&event, 0, sizeof event);
+  event.events = EPOLLIN;
+  event.data.fd = fd;
+  return epoll_ctl(poller->epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+int cr_poller_open(struct cr_poller *poller, struct cr_error *err)
+{
+  *poller = (struct cr_poller)CR_POLLER_CLOSED;
   poller->epoll = epoll_create1(EPOLL_CLOEXEC);
   if(poller->epoll < 0) {
     goto fail;
@@ -34,10 +42,8 @@ int cr_poller_open(struct cr_poller *poller, struct cr_error *err)
   if(poller->timer < 0) {
     goto fail;
   }
-  memset(&event, 0, sizeof event);
-  event.events = EPOLLIN;
-  event.data.fd = poller->timer;
-  if(epoll_ctl(poller->epoll, EPOLL_CTL_ADD, poller->timer, &event) < 0) {
+  poller->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if(poller->event < 0 || add_own(poller, poller->timer) < 0 || add_own(poller, poller->event) < 0) {
     goto fail;
   }
   return 0;
@@ -53,10 +59,13 @@ void cr_poller_close(struct cr_poller *poller)
   if(poller->timer >= 0) {
     close(poller->timer);
   }
+  if(poller->event >= 0) {
+    close(poller->event);
+  }
   if(poller->epoll >= 0) {
     close(poller->epoll);
   }
-  poller->timer = poller->epoll = -1;
+  *poller = (struct cr_poller)CR_POLLER_CLOSED;
 }
 
 void cr_poller_watch(struct cr_poller *poller, int fd, bool read, bool write)
@@ -78,10 +87,15 @@ void cr_poller_watch(struct cr_poller *poller, int fd, bool read, bool write)
 
 void cr_poller_arm(struct cr_poller *poller, int64_t in_ms)
 {
+  const uint64_t one = 1;
   struct itimerspec at;
   int64_t due;
 
-  if(in_ms < 0) {
+  if(in_ms < 0 || poller->woken) {
+    return;
+  }
+  if(in_ms == 0) {
+    poller->woken = write(poller->event, &one, sizeof one) > 0;
     return;
   }
   due = cr_monotonic_ms() + in_ms;
@@ -90,7 +104,7 @@ void cr_poller_arm(struct cr_poller *poller, int64_t in_ms)
   }
   memset(&at, 0, sizeof at);
   at.it_value.tv_sec = (time_t)(in_ms / 1000);
-  at.it_value.tv_nsec = in_ms ? (long)(in_ms % 1000) * 1000000 : 1; /* all zero would disarm */
+  at.it_value.tv_nsec = (long)(in_ms % 1000) * 1000000;
   if(timerfd_settime(poller->timer, 0, &at, NULL) == 0) {
     poller->armed_ms = due;
   }
@@ -102,10 +116,16 @@ int cr_poller_ready(struct cr_poller *poller, struct cr_ready *out, int max)
   int count = epoll_wait(poller->epoll, events, max < BATCH ? max : BATCH, 0), kept = 0;
 
   for(int i = 0; i < count; i++) {
-    uint64_t expirations;
+    uint64_t times;
     if(events[i].data.fd == poller->timer) {
-      if(read(poller->timer, &expirations, sizeof expirations) > 0) {
+      if(read(poller->timer, &times, sizeof times) > 0) {
         poller->armed_ms = -1;
+      }
+      continue;
+    }
+    if(events[i].data.fd == poller->event) {
+      if(read(poller->event, &times, sizeof times) > 0) {
+        poller->woken = false;
       }
       continue;
     }

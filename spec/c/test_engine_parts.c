@@ -192,8 +192,18 @@ static void test_poller(void)
   int64_t began = cr_monotonic_ms();
   CHECK(readable(poller.epoll, 3000) && cr_monotonic_ms() - began >= 25);
   CHECK(cr_poller_ready(&poller, ready, 4) == 0 && !readable(poller.epoll, 0)); /* noted, and quiet again */
+  /* Now, twice: once noted it is quiet, and the alarm set before it is still set. */
+  cr_poller_arm(&poller, 40);
+  began = cr_monotonic_ms();
   cr_poller_arm(&poller, 0);
-  CHECK(readable(poller.epoll, 1000));
+  cr_poller_arm(&poller, 0);
+  CHECK(readable(poller.epoll, 0));
+  CHECK(cr_poller_ready(&poller, ready, 4) == 0 && poller.armed_ms >= 0);
+  CHECK(!readable(poller.epoll, 0) || cr_monotonic_ms() - began >= 35);
+  CHECK(readable(poller.epoll, 3000) && cr_monotonic_ms() - began >= 35);
+  CHECK(cr_poller_ready(&poller, ready, 4) == 0 && poller.armed_ms == -1);
+  cr_poller_arm(&poller, 0);
+  CHECK(readable(poller.epoll, 0));
   cr_poller_close(&poller);
   cr_poller_close(&poller);
 }
