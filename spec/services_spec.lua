@@ -32,7 +32,8 @@ describe("certrotate.services", function()
     for name, wanted in pairs({
       GetDistributionConfig = "get_distribution_config", ListDistributionsByWebACLId = "list_distributions_by_web_acl_id",
       DescribeCertificate = "describe_certificate", UploadServerCertificate = "upload_server_certificate",
-      ListAnycastIpLists = "list_anycast_ip_lists",
+      ListAnycastIpLists = "list_anycast_ip_lists", GetAWSDefaultServiceQuota = "get_aws_default_service_quota",
+      ListRequestedServiceQuotaChangeHistoryByQuota = "list_requested_service_quota_change_history_by_quota",
     }) do
       assert.equal(wanted, services.snake_case(name))
     end
@@ -81,6 +82,13 @@ describe("certrotate.services", function()
     assert.equal("c", ids(session.cloudfront:all_distributions()))
     answers = { { NextToken = "t", CertificateSummaryList = { { Id = "x" } } }, { CertificateSummaryList = { { Id = "y" } } } }
     assert.equal("x y", ids(session.acm:all_certificates()))
+    answers = { { NextToken = "t", Quotas = { { Id = "q" } } }, { Quotas = {} } }
+    assert.equal("q", ids(session.quotas:all_service_quotas({ ServiceCode = "cloudfront" })))
+    answers = { { nextToken = "t", cases = { { Id = "c" } } }, { cases = { { Id = "d" } } } }
+    assert.equal("c d", ids(session.support:all_cases()))
+    assert.equal("t", sent[#sent].params.nextToken)
+    answers = { { RequestedQuotas = { { Id = "r" } } } }
+    assert.equal("r", ids(session.quotas:all_requests_by_quota({ ServiceCode = "cloudfront", QuotaCode = "L" })))
   end)
 
   it("fails when a page fails, or when the next one cannot be known", function()

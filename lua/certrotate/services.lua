@@ -12,7 +12,8 @@ local core = require("certrotate.core")
 local M = {}
 
 -- Listings: what to pass for the next page, where the next page's value is, what says that there is more
--- (nil: the value itself), and where the items are (below `root`, when the answer has one).
+-- (nil: the value itself), and where the items are (below `root`, when the answer has one). `plural`: of the item,
+-- where an "s" behind it does not make it.
 local LISTINGS = {
   ["cloudfront:ListDistributions"] =
     { item = "distribution", marker = "Marker", next_marker = "NextMarker", more = "IsTruncated", root = "DistributionList",
@@ -26,6 +27,16 @@ local LISTINGS = {
       items = "ServerCertificateMetadataList" },
   ["servicequotas:ListServiceQuotas"] =
     { item = "service_quota", marker = "NextToken", next_marker = "NextToken", items = "Quotas" },
+  ["servicequotas:ListAWSDefaultServiceQuotas"] =
+    { item = "aws_default_service_quota", marker = "NextToken", next_marker = "NextToken", items = "Quotas" },
+  ["servicequotas:ListRequestedServiceQuotaChangeHistory"] =
+    { item = "requested_quota", marker = "NextToken", next_marker = "NextToken", items = "RequestedQuotas" },
+  ["servicequotas:ListRequestedServiceQuotaChangeHistoryByQuota"] =
+    { item = "request_by_quota", plural = "requests_by_quota", marker = "NextToken", next_marker = "NextToken",
+      items = "RequestedQuotas" },
+  ["support:DescribeCases"] = { item = "case", marker = "nextToken", next_marker = "nextToken", items = "cases" },
+  ["support:DescribeCommunications"] =
+    { item = "communication", marker = "nextToken", next_marker = "nextToken", items = "communications" },
 }
 
 -- Names of the session's fields where they are not the service's.
@@ -100,9 +111,11 @@ local function pager(self, method, listing, params, options)
   end
 end
 
+local function plural(listing) return listing.plural or listing.item .. "s" end
+
 local function all_method(method, listing)
   return function(self, params, options)
-    check_params("all_" .. listing.item .. "s", params)
+    check_params("all_" .. plural(listing), params)
     local out, next_page = {}, pager(self, method, listing, params, options)
     while true do
       local items, err = next_page()
@@ -151,7 +164,7 @@ local function build()
     class[method] = operation_method(operation)
     local listing = LISTINGS[operation.service .. ":" .. operation.name]
     if listing then
-      class["all_" .. listing.item .. "s"] = all_method(method, listing)
+      class["all_" .. plural(listing)] = all_method(method, listing)
       class["each_" .. listing.item] = each_method(method, listing)
     end
   end

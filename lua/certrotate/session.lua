@@ -50,6 +50,8 @@ local M = {}
 ---@field iam table
 ---@field cloudfront table
 ---@field sts table
+---@field quotas table
+---@field support table
 ---@field steps certrotate.Steps
 local Session = { __name = "certrotate.Session" }
 Session.__index = Session

@@ -10,6 +10,8 @@ static const struct cr_operation *const tables[] = {
   cr_iam_operations,
   cr_cloudfront_operations,
   cr_sts_operations,
+  cr_quotas_operations,
+  cr_support_operations,
 };
 #define TABLE_COUNT (sizeof tables / sizeof tables[0])
 

@@ -1,6 +1,6 @@
 /* operation.h - the tables of operations, and what their rows share.
  *
- * Private to the service files (acm.c, iam.c, cloudfront.c, sts.c) and operation.c; everybody else asks
+ * Private to the service files (acm.c, iam.c, cloudfront.c, …) and operation.c; everybody else asks
  * cr_operation_find and cr_operation_at of call.h. */
 #ifndef CR_OPERATION_H
 #define CR_OPERATION_H
@@ -12,6 +12,8 @@ extern const struct cr_operation cr_acm_operations[];
 extern const struct cr_operation cr_iam_operations[];
 extern const struct cr_operation cr_cloudfront_operations[];
 extern const struct cr_operation cr_sts_operations[];
+extern const struct cr_operation cr_quotas_operations[];
+extern const struct cr_operation cr_support_operations[];
 
 /* XML knows only text. What is a list, a number or a boolean follows from an element's name in AWS's model, never
  * from how its text looks: a tag whose value is "true" stays text. */

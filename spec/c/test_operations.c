@@ -210,6 +210,15 @@ static void test_refusals(void)
     { "acm", "ImportCertificate", "{}", "identity" },
     { "iam", "UploadServerCertificate", "{\"ServerCertificateName\":\"a\"}", "identity" },
     { "iam", "GetServerCertificate", "{}", "ServerCertificateName" },
+    { "servicequotas", "GetServiceQuota", "{\"ServiceCode\":\"cloudfront\"}", "QuotaCode" },
+    { "servicequotas", "ListServiceQuotas", "{}", "ServiceCode" },
+    { "servicequotas", "RequestServiceQuotaIncrease",
+      "{\"ServiceCode\":\"cloudfront\",\"QuotaCode\":\"L-DA9DCC93\"}", "DesiredValue" },
+    { "servicequotas", "GetRequestedServiceQuotaChange", "{}", "RequestId" },
+    { "support", "CreateCase", "{\"subject\":\"s\"}", "communicationBody" },
+    { "support", "CreateCase", "{\"subject\":\"\",\"communicationBody\":\"b\"}", "subject" },
+    { "support", "AddCommunicationToCase", "{\"communicationBody\":\"b\"}", "caseId" },
+    { "support", "DescribeCommunications", "{}", "caseId" },
   };
   for(size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct cr_error err;
@@ -234,14 +243,17 @@ static void test_tables(void)
     CHECK(cr_operation_find(cr_service_name(row->service), row->name) == row);
     CHECK((row->protocol == CR_REST_XML) == (row->path != NULL) && (row->path != NULL) == (row->method != NULL));
     CHECK(row->params != NULL);
-    CHECK((row->protocol == CR_JSON11) == (row->service == CR_ACM));
+    CHECK((row->protocol == CR_JSON11) ==
+          (row->service == CR_ACM || row->service == CR_QUOTAS || row->service == CR_SUPPORT));
     CHECK(!row->shape || row->protocol != CR_JSON11);
   }
-  CHECK(count == 23);
+  CHECK(count == 38);
   CHECK(cr_operation_at(count + 100) == NULL);
   /* What is not repeated blindly. */
   static const char *const once[] = { "ImportCertificate", "DeleteCertificate", "UploadServerCertificate",
-                                      "UpdateServerCertificate", "DeleteServerCertificate", "UpdateDistribution" };
+                                      "UpdateServerCertificate", "DeleteServerCertificate", "UpdateDistribution",
+                                      "RequestServiceQuotaIncrease", "CreateCase", "AddCommunicationToCase",
+                                      "ResolveCase" };
   size_t found = 0;
   for(size_t i = 0; i < count; i++) {
     bool listed = false;
@@ -465,6 +477,61 @@ static void test_acm_shapes(void)
   cr_machine_free(m);
 }
 
+/* As cjson leaves an empty array: a map without members; and one without an answer's other fields. */
+static void test_quotas_and_support(void)
+{
+  const char *quotas = "https://servicequotas.us-east-1.amazonaws.com/", *support =
+    "https://support.us-east-1.amazonaws.com/";
+  check_request("servicequotas", "GetServiceQuota",
+                "{\"ServiceCode\":\"cloudfront\",\"QuotaCode\":\"L-DA9DCC93\"}", "POST", quotas,
+                "{\"ServiceCode\":\"cloudfront\",\"QuotaCode\":\"L-DA9DCC93\"}", NULL);
+  check_request("servicequotas", "ListServiceQuotas", "{\"ServiceCode\":\"cloudfront\"}", "POST", quotas,
+                "{\"ServiceCode\":\"cloudfront\",\"MaxResults\":100}", NULL);
+  check_request("servicequotas", "ListRequestedServiceQuotaChangeHistory", "{\"MaxResults\":1}", "POST", quotas,
+                "{\"MaxResults\":1}", NULL);
+  check_request("servicequotas", "RequestServiceQuotaIncrease",
+                "{\"ServiceCode\":\"cloudfront\",\"QuotaCode\":\"L-DA9DCC93\",\"DesiredValue\":3}", "POST", quotas,
+                "{\"ServiceCode\":\"cloudfront\",\"QuotaCode\":\"L-DA9DCC93\",\"DesiredValue\":3}", NULL);
+  check_request("support", "DescribeSeverityLevels", "{\"language\":\"en\"}", "POST", support, "{\"language\":\"en\"}",
+                NULL);
+  check_request("support", "DescribeCases", "{\"caseIdList\":\"case-1\",\"includeResolvedCases\":true}", "POST", support,
+                "{\"caseIdList\":[\"case-1\"],\"includeResolvedCases\":true,\"maxResults\":100}", NULL);
+
+  struct cr_error err;
+  struct cr_machine *m = call_of("support", "DescribeServices", "{}", NULL, &err);
+  const struct cr_request *request = request_of(m);
+  CHECK_STR(header(request, "X-Amz-Target"), "AWSSupport_20130415.DescribeServices");
+  CHECK(strstr(header(request, "Authorization"), "/us-east-1/support/aws4_request") != NULL);
+  cr_machine_free(m);
+  m = call_of("servicequotas", "ListServiceQuotas", "{\"ServiceCode\":\"cloudfront\"}", NULL, &err);
+  request = request_of(m);
+  CHECK_STR(header(request, "X-Amz-Target"), "ServiceQuotasV20190624.ListServiceQuotas");
+  CHECK(strstr(header(request, "Authorization"), "/us-east-1/servicequotas/aws4_request") != NULL);
+  cr_machine_free(m);
+
+  m = answered("servicequotas", "ListServiceQuotas", "{\"ServiceCode\":\"cloudfront\"}", NULL, "{\"Quotas\":{}}", "");
+  CHECK(cr_get(m->result.root, "Quotas")->type == CR_NODE_LIST);
+  cr_machine_free(m);
+  m = answered("servicequotas", "RequestServiceQuotaIncrease",
+               "{\"ServiceCode\":\"c\",\"QuotaCode\":\"L\",\"DesiredValue\":3}", NULL,
+               "{\"RequestedQuota\":{\"Id\":\"r\",\"DesiredValue\":3.0,\"Created\":1.768478401E9}}", "");
+  CHECK(cr_get_int(cr_get(m->result.root, "RequestedQuota"), "DesiredValue", 0) == 3);
+  CHECK(cr_get_int(cr_get(m->result.root, "RequestedQuota"), "Created", 0) == 1768478401);
+  cr_machine_free(m);
+  m = answered("support", "DescribeCases", "{}", NULL,
+               "{\"cases\":[{\"caseId\":\"c\",\"ccEmailAddresses\":{},\"recentCommunications\":"
+               "{\"communications\":{}}}]}", "");
+  const struct cr_node *cases = cr_get(m->result.root, "cases");
+  CHECK(cases && cases->type == CR_NODE_LIST && cases->count == 1);
+  CHECK(cr_get(cases->first, "ccEmailAddresses")->type == CR_NODE_LIST);
+  CHECK(cr_get_path(cases->first, "recentCommunications/communications")->type == CR_NODE_LIST);
+  cr_machine_free(m);
+  m = answered("support", "DescribeServices", "{}", NULL,
+               "{\"services\":[{\"code\":\"amazon-cloudfront\",\"categories\":{}}]}", "");
+  CHECK(cr_get(cr_get(m->result.root, "services")->first, "categories")->type == CR_NODE_LIST);
+  cr_machine_free(m);
+}
+
 int main(void)
 {
   struct cr_error err;
@@ -476,6 +543,9 @@ int main(void)
   CHECK(cr_account_set_endpoint(account, CR_IAM, "https://iam.amazonaws.com", "us-east-1", &err) == 0);
   CHECK(cr_account_set_endpoint(account, CR_ACM, "https://acm.us-east-1.amazonaws.com", "us-east-1", &err) == 0);
   CHECK(cr_account_set_endpoint(account, CR_STS, "https://sts.us-east-1.amazonaws.com", "us-east-1", &err) == 0);
+  CHECK(cr_account_set_endpoint(account, CR_QUOTAS, "https://servicequotas.us-east-1.amazonaws.com", "us-east-1", &err) ==
+        0);
+  CHECK(cr_account_set_endpoint(account, CR_SUPPORT, "https://support.us-east-1.amazonaws.com", "us-east-1", &err) == 0);
   test_cloudfront_requests();
   test_headers();
   test_query_requests();
@@ -486,6 +556,7 @@ int main(void)
   test_cloudfront_shapes();
   test_iam_shapes();
   test_acm_shapes();
+  test_quotas_and_support();
   cr_account_unref(account);
   return check_end();
 }
