@@ -81,6 +81,36 @@ describe("AWS's own clients", function()
     assert.is_true(ok, output)
   end)
 
+  it("aws: reads a quota, asks for more, follows the case that opens, and writes in it", function()
+    local quota = "--service-code cloudfront --quota-code L-DA9DCC93"
+    assert.equal(2, json("service-quotas get-service-quota " .. quota).Quota.Value)
+    assert.equal(3, #json("service-quotas list-service-quotas --service-code cloudfront --page-size 2").Quotas)
+    local made = json("service-quotas request-service-quota-increase --desired-value 3 " .. quota).RequestedQuota
+    assert.same({ "PENDING", 3 }, { made.Status, made.DesiredValue })
+    local ok, output = aws("service-quotas request-service-quota-increase --desired-value 3 " .. quota)
+    assert.is_false(ok)
+    assert.is_truthy(output:find("(ResourceAlreadyExistsException)", 1, true), output)
+    assert(simulator:control("quotas", { decision = "open_case" }))
+    local listed = json("service-quotas list-requested-service-quota-change-history-by-quota " .. quota).RequestedQuotas
+    assert.same({ 1, made.Id, "CASE_OPENED" }, { #listed, listed[1].Id, listed[1].Status })
+    local case = json("support describe-cases --display-id " .. listed[1].CaseId).cases[1]
+    assert.is_true(json(("support add-communication-to-case --case-id %s --communication-body more"):format(case.caseId)).result)
+    assert(simulator:control("quotas", { decision = "approve", message = "raised" }))
+    local said = json("support describe-communications --case-id " .. case.caseId).communications
+    assert.same({ "raised", "more" }, { said[1].body, said[2].body })
+    assert.equal("APPROVED", json("service-quotas get-requested-service-quota-change --request-id " .. made.Id)
+      .RequestedQuota.Status)
+    assert.equal(3, json("service-quotas get-service-quota " .. quota).Quota.Value)
+    local id = json("support create-case --subject s --communication-body b --service-code amazon-cloudfront").caseId
+    assert.equal("resolved", json("support resolve-case --case-id " .. id).finalCaseStatus)
+    assert.is_true(#json("support describe-services").services > 0)
+    assert(simulator:control("settings", { support_plan = false }))
+    ok, output = aws("support describe-severity-levels")
+    assert(simulator:control("settings", { support_plan = true }))
+    assert.is_false(ok)
+    assert.is_truthy(output:find("(SubscriptionRequiredException)", 1, true), output)
+  end)
+
   it("aws: a wrong secret is told as such by each protocol", function()
     for _, case in ipairs({ { "cloudfront list-distributions", "SignatureDoesNotMatch" },
                             { "acm list-certificates", "InvalidSignatureException" } }) do

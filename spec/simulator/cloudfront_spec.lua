@@ -214,6 +214,20 @@ describe("the simulated CloudFront", function()
       account:create({ caller_reference = "vip-4", viewer = acm_viewer(third, "vip", "TLSv1") })
     end)
 
+    it("enforces a quota that was raised through Service Quotas", function()
+      local third = account:store("acm", "ec").reference
+      for index, reference in ipairs({ old, new }) do
+        account:create({ caller_reference = "vip-" .. index, viewer = acm_viewer(reference, "vip", "TLSv1") })
+      end
+      local config = simulation.config({ caller_reference = "vip-3", viewer = acm_viewer(third, "vip", "TLSv1") })
+      assert(account:json("servicequotas", "ServiceQuotasV20190624.RequestServiceQuotaIncrease",
+        { ServiceCode = "cloudfront", QuotaCode = "L-DA9DCC93", DesiredValue = 3 }))
+      refused("TooManyCertificates", nil, 400, account:cloudfront("POST", "/distribution", config))
+      account.sim.settings.quota_review = "approve"
+      account:pass(60)
+      assert(account:cloudfront("POST", "/distribution", config))
+    end)
+
     it("refuses policies that do not go with the method", function()
       refused("InvalidMinimumProtocolVersion", nil, 400, account:update(id, swap("sni-only", "vip")))
       refused("InvalidMinimumProtocolVersion", nil, 400, account:update(id, swap("TLSv1.2_2021", "SSLv3")))

@@ -86,7 +86,7 @@ function Account:send(service, method, uri, headers, body, region)
   return answer
 end
 
---- ACM and Service Quotas: decoded JSON, or nil and the code.
+--- ACM, Service Quotas and Support: decoded JSON, or nil and the code.
 function Account:json(service, target, input, region)
   local cjson = require("cjson")
   local answer = self:send(service, "POST", "/", { ["x-amz-target"] = target, ["content-type"] = "application/x-amz-json-1.1" },

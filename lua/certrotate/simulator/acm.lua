@@ -3,6 +3,7 @@ local certificate = require "certrotate.simulator.certificate"
 local deployment = require "certrotate.simulator.deployment"
 local json = require "certrotate.simulator.json"
 local protocol = require "certrotate.simulator.protocol"
+local quotas = require "certrotate.simulator.quotas"
 
 local M = {}
 
@@ -184,9 +185,10 @@ local function count_import(sim)
     kept[#kept + 1] = at > now - 365 * 86400 and at or nil
   end
   sim.store.acm_imports = kept
-  if #kept >= sim.settings.acm_imports_per_year then
+  local most = quotas.enforced(sim, "L-3808DC70")
+  if #kept >= most then
     return fail("LimitExceededException", 400,
-      ("Error: you have reached your limit of %d certificates in the last year."):format(sim.settings.acm_imports_per_year))
+      ("Error: you have reached your limit of %d certificates in the last year."):format(most))
   end
   return true
 end
@@ -251,7 +253,7 @@ local function import_certificate(sim, request, input)
   end
   if not ok then
     return nil, err
-  elseif #sim.store.acm_list >= sim.settings.acm_quota then
+  elseif #sim.store.acm_list >= quotas.enforced(sim, "L-F141DD1D") then
     return fail("LimitExceededException", 400, "Error: you have reached your limit of imported certificates.")
   end
   table.insert(sim.store.acm_imports, sim.clock:now())

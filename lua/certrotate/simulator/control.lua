@@ -15,6 +15,8 @@
 --   GET  faults          POST: one rule (faults.lua), or { rules = {…} }, or { clear = true }
 --   GET  clock           POST: { advance = seconds }, { pass = seconds } or { skew = seconds }, see clock.lua
 --   GET  settings        POST: changes (settings.lua)
+--   GET  quotas          values and requests; POST: { code, value } or { decision, request?, message? }, see quotas.lua
+--   GET  cases           support cases; POST: { id?, body?, status? }: AWS answers in one
 --   POST seed            a new fleet: fields of launch.lua's fleet options, and seed; replaces the account
 --   POST reset           the account as it was at the start
 --   POST quit            ends nginx
@@ -26,11 +28,13 @@ local connection = require "certrotate.simulator.connection"
 local deployment = require "certrotate.simulator.deployment"
 local iam = require "certrotate.simulator.iam"
 local json = require "certrotate.simulator.json"
+local quotas = require "certrotate.simulator.quotas"
 local server = require "certrotate.simulator.server"
 local roles = require "certrotate.simulator.roles"
 local settings = require "certrotate.simulator.settings"
 local simulation = require "certrotate.simulator.simulation"
 local sso = require "certrotate.simulator.sso"
+local support = require "certrotate.simulator.support"
 local tenants = require "certrotate.simulator.tenants"
 
 local M = {}
@@ -235,6 +239,8 @@ local get = {
   settings = function(sim)
     return sim.settings
   end,
+  quotas = quotas.report,
+  cases = support.report,
 }
 
 local post = {
@@ -246,6 +252,7 @@ local post = {
     return done(sso.add(sim, given))
   end,
   clock = change_clock, settings = change_settings, seed = reseed, quit = quit,
+  quotas = quotas.control, cases = support.control,
   reset = function()
     local ok, err = server.restart()
     return ok and { ok = true }, err

@@ -1,6 +1,7 @@
 -- IAM's server certificates, and the account summary: query protocol.
 local certificate = require "certrotate.simulator.certificate"
 local protocol = require "certrotate.simulator.protocol"
+local quotas = require "certrotate.simulator.quotas"
 local time = require "certrotate.simulator.time"
 local x509 = require "certrotate.simulator.x509"
 local xml = require "certrotate.simulator.xml"
@@ -171,8 +172,9 @@ local function upload(sim, request, form)
     return nil, err
   elseif sim.store.iam[name:lower()] then
     return fail("EntityAlreadyExists", 409, "The Server Certificate with name " .. name .. " already exists.")
-  elseif #sim.store.iam_list >= sim.settings.iam_quota then
-    return fail("LimitExceeded", 409, "Cannot exceed quota for ServerCertificatesPerAccount: " .. sim.settings.iam_quota)
+  elseif #sim.store.iam_list >= quotas.enforced(sim, "L-BF35879D") then
+    return fail("LimitExceeded", 409, "Cannot exceed quota for ServerCertificatesPerAccount: "
+      .. quotas.enforced(sim, "L-BF35879D"))
   end
   local material
   material, err = read_material(sim, form)
@@ -313,8 +315,9 @@ end
 
 local function summary(sim, request)
   local out = {}
-  for _, entry in ipairs { { "ServerCertificates", #sim.store.iam_list }, { "ServerCertificatesQuota", sim.settings.iam_quota },
-    { "Users", 1 }, { "UsersQuota", 5000 }, { "MFADevices", 0 }, { "AccountMFAEnabled", 0 } } do
+  for _, entry in ipairs { { "ServerCertificates", #sim.store.iam_list },
+    { "ServerCertificatesQuota", quotas.enforced(sim, "L-BF35879D") }, { "Users", 1 }, { "UsersQuota", 5000 },
+    { "MFADevices", 0 }, { "AccountMFAEnabled", 0 } } do
     out[#out + 1] = "<entry>" .. xml.element("key", entry[1]) .. xml.element("value", entry[2]) .. "</entry>"
   end
   return protocol.query(request, "<SummaryMap>" .. table.concat(out) .. "</SummaryMap>")

@@ -3,7 +3,7 @@
 --
 --   local launch = require "certrotate.simulator.launch"
 --   local simulator, err = launch.start { seed = 7, propagation = 3, distributions = 60, users = 42 }
---   simulator.endpoint            "https://127.0.0.1:PORT": ACM, IAM, CloudFront, STS, Service Quotas in one
+--   simulator.endpoint            "https://127.0.0.1:PORT": ACM, IAM, CloudFront, STS, Service Quotas, Support in one
 --   simulator.edge                "127.0.0.1:PORT": TLS, one certificate per server name as the fleet has it deployed
 --   simulator.ca_file             trust this for `endpoint` (AWS_CA_BUNDLE)
 --   simulator.trust_file          the root of the fleet's certificates: what a viewer of `edge` trusts

@@ -26,7 +26,7 @@ function M:add(entry)
 end
 
 --- Counts something that changed the account: "acm_imports", "iam_imports", "acm_reimports", "acm_deletes",
---- "iam_deletes", "updates", "creates", "deletes".
+--- "iam_deletes", "updates", "creates", "deletes", "quota_requests", "cases".
 ---@param name string
 function M:effect(name)
   self.effects[name] = (self.effects[name] or 0) + 1

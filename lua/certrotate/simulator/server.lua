@@ -11,6 +11,7 @@ local quotas = require "certrotate.simulator.quotas"
 local sigv4 = require "certrotate.simulator.sigv4"
 local simulation = require "certrotate.simulator.simulation"
 local sso = require "certrotate.simulator.sso"
+local support = require "certrotate.simulator.support"
 local sts = require "certrotate.simulator.sts"
 local time = require "certrotate.simulator.time"
 
@@ -115,7 +116,8 @@ local function read_request()
   return { method = ngx.req.get_method(), uri = ngx.var.request_uri, headers = headers, body = ngx.req.get_body_data() or "" }
 end
 
-local json_services = { CertificateManager = { "acm", acm }, ["ServiceQuotasV20190624"] = { "servicequotas", quotas } }
+local json_services = { CertificateManager = { "acm", acm }, ["ServiceQuotasV20190624"] = { "servicequotas", quotas },
+                        ["AWSSupport_20130415"] = { "support", support } }
 local query_services = { ["2010-05-08"] = { "iam", iam }, ["2011-06-15"] = { "sts", sts } }
 
 -- Services that nobody signs for: what a caller brings is a token, or that it is on the machine.

@@ -38,6 +38,17 @@ M.defaults = {
                                     -- "no_role"
   metadata_stale = false,           -- it has no fresh credentials: the old ones are handed out again
   container_token = "",             -- what containers must send as Authorization; "": nothing
+  quota_offered = true,             -- Service Quotas has the dedicated-IP quota for this account
+  quota_names = true,               -- quotas have the names AWS documents; or others
+  quota_defaults_only = false,      -- Service Quotas knows no applied value of a quota that was never raised
+  quota_adjustable = true,          -- the dedicated-IP quota can be raised through Service Quotas
+  quota_review = "manual",          -- what becomes of requests: "manual" (the control endpoint decides), "approve", "deny"
+  quota_case_delay = 1,             -- seconds until a support case is opened for a request
+  quota_review_delay = 5,           -- seconds from then until it is decided
+  quota_value_lag = 0,              -- seconds from APPROVED until the value is there
+  quota_case_id = "display",        -- a request's CaseId is the case's displayId, or its caseId: "case"
+  request_lag = 0,                  -- seconds until a new request or case shows up in listings
+  support_plan = true,              -- Business or better; false: SubscriptionRequiredException
 }
 
 local allowed = {
@@ -45,6 +56,8 @@ local allowed = {
   viewer_certificate_order = { modern = true, deprecated_first = true },
   key_algorithm = { hyphen = true, underscore = true },
   meter_end = { deployed = true, update = true },
+  quota_review = { manual = true, approve = true, deny = true },
+  quota_case_id = { display = true, case = true },
   json_message_key = { message = true, Message = true },
   metadata = { v2 = true, v1 = true, forbidden = true, hung = true, hung_token = true, no_role = true },
 }

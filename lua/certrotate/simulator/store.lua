@@ -1,5 +1,5 @@
--- What the simulated account holds: certificates of both stores, distributions, tenants, policies. Lives in the
--- worker's memory and is owned by server.lua; only the services' files change it.
+-- What the simulated account holds: certificates of both stores, distributions, tenants, policies, quotas and support
+-- cases. Lives in the worker's memory and is owned by server.lua; only the services' files change it.
 local M = {}
 M.__index = M
 
@@ -43,6 +43,7 @@ function M.new()
     iam = {}, iam_by_id = {}, iam_list = {},
     distributions = {}, ids = {}, sorted = nil, aliases = {}, callers = {}, by_domain = {},
     tenants = {}, tenant_list = {}, policies = {}, policy_list = {},
+    quota_values = {}, quota_requests = {}, cases = {},
   }, M)
 end
 

@@ -1,6 +1,7 @@
 -- ViewerCertificate as CloudFront judges it: which certificate the element names, whether its fields agree, whether
 -- the certificate may serve the distribution, and how the service spells it in answers.
 local protocol = require "certrotate.simulator.protocol"
+local quotas = require "certrotate.simulator.quotas"
 local x509 = require "certrotate.simulator.x509"
 local xml = require "certrotate.simulator.xml"
 
@@ -245,7 +246,8 @@ function M.judge(sim, distribution, view, old)
   if not ok then
     return nil, err
   end
-  if viewer.dedicated and sim.store:dedicated(distribution, view, sim.settings.vip_counts_disabled) > sim.settings.vip_quota then
+  if viewer.dedicated
+    and sim.store:dedicated(distribution, view, sim.settings.vip_counts_disabled) > quotas.enforced(sim, "L-DA9DCC93") then
     return protocol.fail("TooManyCertificates", 400, "You cannot create anymore custom SSL/TLS certificates.")
   end
   return true
