@@ -121,7 +121,7 @@ local function rotate(simulator, aws, options, facts, say)
   plan, err = aws:plan({
     replace = facts.old, with = identity, policy = "cheapest", policy_options = { canary = 2, soak = 1 },
     files = { certificate = files.new_certificate, private_key = files.new_key, chain = files.new_chain },
-    trust = simulator.trust_file, deploy_seconds = options.propagation or 4, dedicated_ip_quota = 4,
+    trust = simulator.trust_file, deploy_seconds = options.propagation or 4,
   })
   if not plan then return nil, err end
   say(require("certrotate.report.plan").text(plan, core.terminal(2) or 110))

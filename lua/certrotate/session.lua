@@ -413,6 +413,11 @@ function Session:plan(options) return require("certrotate.rotation.plan").make(s
 ---@return certrotate.Error?
 function Session:resume(options) return require("certrotate.rotation.run").resume(self, options) end
 
+--- The account's dedicated-IP quota, what is used of it, and what was asked for; see certrotate.rotation.quota.
+---@return certrotate.QuotaStatus?
+---@return certrotate.Error?
+function Session:quota() return require("certrotate.rotation.quota.status").read(self) end
+
 --- Deletes a certificate when every fact allows it; see certrotate.rotation.retire.
 ---@param options table
 ---@return table?

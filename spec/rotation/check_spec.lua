@@ -2,13 +2,14 @@
 local check = require("certrotate.rotation.check")
 local fleet_module = require("spec.support.fleet")
 local made = require("spec.rotation.support")
+local quota = require("certrotate.rotation.quota")
 
 local function facts(overrides)
   local holders = overrides.holders or { made.holder("E1"), made.holder("E2") }
   local base = {
     replace = made.OLD, old = { reference = made.OLD, store = "acm", type = "IMPORTED" }, store = "acm",
     names = { "*.example.com" }, identity_findings = {}, holders = holders, left_out = {},
-    inventory = made.inventory(overrides.all or holders), continuous_deployment = {}, dedicated_ip_quota = 2,
+    inventory = made.inventory(overrides.all or holders), continuous_deployment = {}, dedicated_ip_quota = quota.given(2),
   }
   for key, value in pairs(overrides) do
     if key ~= "all" then base[key] = value end

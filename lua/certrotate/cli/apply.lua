@@ -8,6 +8,7 @@ function M.configure(command)
   command:argument("plan", "File made by certrotate plan --out; or give the flags of plan."):args("?")
   plan_command.flags(command)
   command:option("--journal", "Where progress is recorded; default: named after the certificate, in this folder.")
+  command:option("--quota-poll", "Time between looks at the quota that is waited for (default 5m).")
   command:flag("-y --yes", "Do it without asking.")
 end
 
@@ -23,6 +24,8 @@ function M.run_options(context, args)
   return {
     poll = context:duration(args.poll, "--poll"),
     verify = args.no_verify and false or nil, passphrase = context:passphrase(args),
+    wait_for_quota = context:duration(args.wait_for_quota, "--wait-for-quota"),
+    quota_poll = context:duration(args.quota_poll, "--quota-poll"),
     on_event = require("certrotate.report.progress").new({
       write = function(text) context:say_error(text) end, terminal = context.terminal, quiet = context.quiet,
       color = context.color,

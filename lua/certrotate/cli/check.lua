@@ -10,7 +10,8 @@ function M.flags(command)
   command:option("--replace", "Reference of the certificate to replace: its ACM ARN or IAM id.")
   command:option("--store", "Where the new one goes; default: where the old one is."):choices({ "acm", "iam" })
   command:option("--only", "Change only these distributions (ids)."):args("+")
-  command:option("--dedicated-ip-quota", "Certificates your account may use with dedicated IP addresses (default 2).")
+  command:option("--dedicated-ip-quota",
+    "Certificates the account may use with dedicated IP addresses; default: as Service Quotas says.")
 end
 
 --- The options check and plan share.

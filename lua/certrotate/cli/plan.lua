@@ -15,6 +15,7 @@ function M.flags(command)
   command:option("--deploy-time", "What a deployment takes, for the prediction (default 5m).")
   command:option("--poll", "Time between looks at a deployment (default 20s).")
   command:flag("--no-verify", "Do not look at the certificate really served after each wave.")
+  command:option("--wait-for-quota", "Too small a dedicated-IP quota is waited for so long (2d), before anything is changed.")
 end
 
 function M.configure(command)
@@ -55,6 +56,7 @@ function M.make(context, args)
   options.name, options.verify = args.name, not args.no_verify
   options.deploy_seconds = context:duration(args.deploy_time, "--deploy-time")
   options.poll = context:duration(args.poll, "--poll")
+  options.wait_for_quota = context:duration(args.wait_for_quota, "--wait-for-quota")
   local aws
   aws, err = context:connect(args)
   if not aws then return nil, err end

@@ -9,6 +9,8 @@ function M.configure(command)
   context_module.session_flags(command)
   command:option("--passphrase-file", "File whose first line opens the key (or set CERTROTATE_PASSPHRASE).")
   command:option("--poll", "Time between looks at a deployment (default 20s).")
+  command:option("--wait-for-quota", "Where the rotation waits for a higher dedicated-IP quota: wait so long from now on.")
+  command:option("--quota-poll", "Time between looks at it (default 5m).")
   command:flag("--no-verify", "Do not look at the certificate really served after each wave.")
 end
 

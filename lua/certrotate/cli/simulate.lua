@@ -34,7 +34,7 @@ local function instructions(simulator)
     say("    --replace %s \\", simulator.old_reference)
     say("    --certificate %s --private-key %s --chain %s \\", quote(simulator.files.new_certificate),
       quote(simulator.files.new_key), quote(simulator.files.new_chain))
-    say("    --policy cheapest --dedicated-ip-quota 4 --poll 1s --journal practice.journal")
+    say("    --policy cheapest --poll 1s --journal practice.journal")
   end
   say("  aws --endpoint-url %s cloudfront list-distributions", simulator.endpoint)
   say("")

@@ -55,7 +55,19 @@ function M.new(options)
     write(fmt.time(at) .. " " .. text .. "\n")
   end
 
+  local quota_told
+
   local handlers = {
+    -- A line when something is new, not one each look.
+    quota = function(event)
+      local request = event.request
+      local text = event.enough and ("the dedicated-IP quota is %d: enough"):format(event.value)
+        or ("waiting for a dedicated-IP quota of %d until %s: it is %d%s"):format(event.needed,
+          fmt.timestamp(event.deadline), event.value, request and (", the request for %s is %s"):format(
+            fmt.integer(math.floor(request.DesiredValue)), request.Status) or "; nobody has asked for more")
+      if text ~= quota_told then say(event.at, table_report.clean(text)) end
+      quota_told = text
+    end,
     import = function(event)
       say(event.at, (event.adopted and "found in %s: %s" or "imported into %s: %s"):format(
         event.store == "acm" and "ACM" or "IAM", event.reference))

@@ -8,6 +8,7 @@ local M = {}
 ---@return string
 function M.text(status, path)
   local lines = { ("%s: %s"):format(path, ({
+    waiting = "waits for a higher dedicated-IP quota; nothing has been changed",
     import = "the new certificate is not imported yet",
     changing = "holders are being changed",
     finished = "finished; the old certificate is still there",
@@ -15,6 +16,10 @@ function M.text(status, path)
   })[status.phase]) }
   local function say(format, ...) lines[#lines + 1] = format:format(...) end
   say("From  %s", status.plan.from)
+  if status.waiting then
+    say("Needs %s with dedicated IP addresses; waits until %s", fmt.plural(status.waiting.needed, "certificate"),
+      fmt.timestamp(status.waiting.deadline))
+  end
   if status.to then say("To    %s", status.to) end
   for index, wave in ipairs(status.waves) do
     say("Wave %d %-14s %d of %d changed%s", index, wave.name, wave.done, wave.total, wave.settled and ", Deployed" or "")
@@ -22,7 +27,7 @@ function M.text(status, path)
   for _, failure in ipairs(status.failed) do say("Failed: %s: %s", failure.Id, failure.message) end
   if status.torn then say("The last line was cut off while it was written; resuming copes with that.") end
   if status.last then say("Last entry %s", fmt.timestamp(status.last)) end
-  if status.phase == "import" or status.phase == "changing" then say("To go on: certrotate resume %s", path) end
+  if status.phase ~= "finished" and status.phase ~= "retired" then say("To go on: certrotate resume %s", path) end
   if status.phase == "finished" then say("To delete the old certificate: certrotate retire %s", path) end
   return table.concat(lines, "\n") .. "\n"
 end

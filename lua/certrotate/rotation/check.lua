@@ -5,11 +5,9 @@ local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
 local inventory_module = require("certrotate.rotation.inventory")
 local policy_module = require("certrotate.rotation.policy")
+local quota_module = require("certrotate.rotation.quota")
 
 local M = {}
-
--- CloudFront's quota of certificates served with dedicated IP addresses, per account (aws-reference 5.2).
-M.DEDICATED_IP_QUOTA = 2
 
 ---@class certrotate.CheckOptions
 ---@field with certrotate.Identity
@@ -17,7 +15,8 @@ M.DEDICATED_IP_QUOTA = 2
 ---@field store? "acm"|"iam"                 default: where the old one is, else acm
 ---@field only? string[]                     ids of the holders to change; default: all
 ---@field trust? string                      PEM file with more roots
----@field dedicated_ip_quota? integer        default 2
+---@field dedicated_ip_quota? integer        default: what Service Quotas says
+---@field wait_for_quota? number             seconds the rotation may wait for a higher one: too low is no refusal then
 ---@field inventory? certrotate.Inventory
 
 ---@class certrotate.CheckResult
@@ -151,20 +150,9 @@ local function check_others(facts, out)
 end
 
 local function check_quota(facts, out)
-  local uses_dedicated = 0
-  for _, holder in ipairs(facts.holders) do
-    if holder:dedicated_ip() then uses_dedicated = uses_dedicated + 1 end
-  end
-  if uses_dedicated > 0 then
-    local by_reference, count = facts.inventory:dedicated_ip_certificates()
-    local needed = count + ((facts.to and by_reference[facts.to]) and 0 or 1)
-    if needed > facts.dedicated_ip_quota then
-      finding(out, "refuse", "DedicatedIpQuota",
-        "during the rotation %d certificates would be used with dedicated IP addresses, the quota is %d; "
-        .. "ask for more (Service Quotas, cloudfront L-DA9DCC93), then pass --dedicated-ip-quota %d",
-        needed, facts.dedicated_ip_quota, needed)
-    end
-  end
+  local needed = quota_module.needed(facts.inventory, facts.holders, facts.to)
+  local findings = needed and quota_module.findings(facts.dedicated_ip_quota, needed, facts.wait_for_quota) or {}
+  for _, one in ipairs(findings) do out[#out + 1] = one end
   local summary = facts.iam_summary
   if facts.store == "iam" and not facts.to and summary then
     local used, quota = tonumber(summary.ServerCertificates), tonumber(summary.ServerCertificatesQuota)
@@ -178,7 +166,8 @@ end
 
 --- The rules, on facts gathered before.
 ---@param facts table  replace?, old?, to?, store, names, identity_findings, holders, inventory, continuous_deployment,
----                    dedicated_ip_quota, iam_summary?, clock_offset?, unknown_only?
+---                    dedicated_ip_quota (where a holder uses dedicated IP addresses), wait_for_quota?, iam_summary?,
+---                    clock_offset?, unknown_only?
 ---@return certrotate.Finding[]
 function M.evaluate(facts)
   local out = {}
@@ -322,7 +311,7 @@ function M.run(aws, options)
   local leaf = identity:leaf()
   local facts = {
     replace = options.replace, inventory = inventory, names = leaf.names, partition = aws.partition,
-    dedicated_ip_quota = options.dedicated_ip_quota or M.DEDICATED_IP_QUOTA,
+    wait_for_quota = options.wait_for_quota,
   }
   if facts.replace then
     facts.old, err = old_certificate(aws, inventory, facts.replace)
@@ -343,6 +332,10 @@ function M.run(aws, options)
     local summary, why = aws.iam:get_account_summary()
     if not summary and why.code ~= "AccessDenied" then return nil, why end
     facts.iam_summary = summary and summary.SummaryMap
+  end
+  if quota_module.needed(inventory, facts.holders) then
+    facts.dedicated_ip_quota, err = quota_module.of(aws, options.dedicated_ip_quota)
+    if not facts.dedicated_ip_quota then return nil, err end
   end
   local findings = M.evaluate(facts)
   local result = {

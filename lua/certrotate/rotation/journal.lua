@@ -11,11 +11,13 @@ local M = {}
 
 ---@class certrotate.JournalEntry
 ---@field at number        Unix seconds
----@field event "begin"|"intent"|"outcome"|"wave"|"end"
+---@field event "quota"|"begin"|"intent"|"outcome"|"wave"|"end"
 ---@field step? "import"|"swap"|"settle"|"verify"|"retire"
 ---@field id? string       holder
 ---@field wave? integer
 ---@field locks? string    begin: where this rotation's locks are
+---@field deadline? number quota: until when a higher one is waited for
+---@field needed? integer  quota: certificates with dedicated IP addresses
 ---@field result? table    outcome: what the step returned, reduced to what resuming needs
 ---@field error? table     outcome: kind, code, message
 
@@ -37,6 +39,9 @@ end
 local function entry_problem(plan, entry)
   if type(entry) ~= "table" or type(entry.event) ~= "string" then return "not a journal entry" end
   if type(entry.at) ~= "number" then return "an entry without a time" end
+  if entry.event == "quota" and (type(entry.deadline) ~= "number" or type(entry.needed) ~= "number") then
+    return "a wait without an end"
+  end
   if entry.step == "swap" and type(entry.id) ~= "string" then return "a swap of nothing" end
   local of_wave = entry.event == "wave" or entry.step == "settle" or entry.step == "verify"
   if of_wave and not plan.waves[entry.wave] then return "an entry of a wave the plan does not have" end
@@ -208,6 +213,7 @@ function Journal:close()
 end
 
 ---@class certrotate.JournalState
+---@field waiting? { deadline: number, needed: integer }   a higher dedicated-IP quota was waited for; nothing was begun
 ---@field import_open boolean        an import was begun and its outcome is not known
 ---@field to? string                 reference of the new certificate, once known
 ---@field adopted? boolean
@@ -261,7 +267,10 @@ end
 
 local handlers = {}
 
+function handlers.quota(state, entry) state.waiting = { deadline = entry.deadline, needed = entry.needed } end
+
 function handlers.begin(state, entry)
+  state.waiting = nil
   state.started = state.started or entry.at
   state.locks = state.locks or entry.locks
 end

@@ -40,6 +40,16 @@ M.CALL_SECONDS = 1.5
 ---@field deploy_seconds number       assumed
 ---@field call_seconds number         assumed
 
+---@class certrotate.PlanSettings
+---@field name? string
+---@field path? string
+---@field verify boolean
+---@field poll? number
+---@field keep? number
+---@field to? string                    where the new certificate was stored already when the plan was made
+---@field dedicated_ip_quota? integer   as the caller gave it
+---@field wait_for_quota? number        seconds
+
 ---@class certrotate.Plan
 ---@field version integer
 ---@field created number
@@ -53,7 +63,7 @@ M.CALL_SECONDS = 1.5
 ---@field waves certrotate.PlanWave[]
 ---@field left_out { Id: string, reason: string }[]
 ---@field findings certrotate.Finding[]   warnings a reviewer should see
----@field settings { name?: string, path?: string, verify: boolean, poll?: number, keep?: number }
+---@field settings certrotate.PlanSettings
 ---@field prediction certrotate.Prediction
 ---@field hash string                 SHA-256 of everything above
 local Plan = {}
@@ -208,7 +218,9 @@ function M.make(aws, options)
     findings = result.findings, identity = result.identity, files = files, policy = policy,
     now = aws.loop:now() + aws:clock_offset(), endpoint = aws:endpoint("cloudfront"),
     deploy_seconds = options.deploy_seconds, cost = options.cost,
-    settings = { name = options.name, path = options.path, verify = options.verify ~= false, poll = options.poll },
+    settings = { name = options.name, path = options.path, verify = options.verify ~= false, poll = options.poll,
+                 dedicated_ip_quota = options.dedicated_ip_quota, wait_for_quota = options.wait_for_quota,
+                 to = result.to },
   })
   if not plan then return nil, problem end
   return M.attach(plan, aws, options.with)

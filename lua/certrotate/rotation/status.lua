@@ -4,7 +4,7 @@ local journal_module = require("certrotate.rotation.journal")
 local M = {}
 
 ---@class certrotate.Status
----@field phase "import"|"changing"|"finished"|"retired"
+---@field phase "waiting"|"import"|"changing"|"finished"|"retired"
 ---@field plan certrotate.Plan
 ---@field to? string
 ---@field done integer
@@ -14,6 +14,7 @@ local M = {}
 ---@field torn boolean
 ---@field started? number
 ---@field ended? number
+---@field waiting? { deadline: number, needed: integer }   for a higher dedicated-IP quota
 ---@field last? number        when the last entry was written
 
 --- From a journal already read. Pure.
@@ -22,7 +23,7 @@ local M = {}
 function M.of(journal)
   local state, plan = journal:state(), journal.plan
   local status = { plan = plan, to = state.to, done = 0, total = 0, waves = {}, failed = {}, torn = journal.torn,
-                   started = state.started, ended = state.ended }
+                   started = state.started, ended = state.ended, waiting = state.waiting }
   for index, wave in ipairs(plan.waves) do
     local row = { name = wave.name, done = 0, total = #wave.holders, settled = state.settled[index] ~= nil }
     for _, holder in ipairs(wave.holders) do
@@ -36,7 +37,8 @@ function M.of(journal)
   end
   local last = journal.entries[#journal.entries]
   status.last = last and last.at
-  status.phase = state.retired and "retired" or state.ended and "finished" or state.to and "changing" or "import"
+  status.phase = state.waiting and "waiting"
+    or state.retired and "retired" or state.ended and "finished" or state.to and "changing" or "import"
   return status
 end
 

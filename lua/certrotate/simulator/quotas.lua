@@ -142,9 +142,13 @@ local function offered(sim, row, default)
   return default or not sim.settings.quota_defaults_only or value_of(sim, row) ~= row[5]
 end
 
+local function name_of(sim, row)
+  return row == known[1] and not sim.settings.quota_names and "Custom TLS certificates (VIP) per account" or row[3]
+end
+
 local function quota_of(sim, row, default)
   return {
-    ServiceCode = row[1], QuotaCode = row[2], QuotaName = sim.settings.quota_names and row[3] or "Quota " .. row[2],
+    ServiceCode = row[1], QuotaCode = row[2], QuotaName = name_of(sim, row),
     Unit = "None", Adjustable = row ~= known[1] or sim.settings.quota_adjustable, GlobalQuota = row[1] ~= "acm",
     ServiceName = titles[row[1]],
     QuotaArn = ("arn:aws:servicequotas:us-east-1:%s:%s/%s"):format(sim.options.account_id, row[1], row[2]),

@@ -11,6 +11,7 @@ local errors = require("certrotate.errors")
 ---@field identity? certrotate.Identity
 ---@field on_event? fun(event: table)
 ---@field event_problem? string           what `on_event` raised
+---@field fits? boolean                   whether the dedicated-IP quota was enough just now; nil: nobody looked
 ---@field timed table<integer, true>      waves in which this very run changed a holder
 ---@field calls { count: integer, seconds: number }   what changing one took
 ---@field pace_told? boolean              it was said that AWS limits the rate
@@ -30,7 +31,7 @@ function Run.stopped(code, message, kind, cause)
   return err
 end
 
----@param fields table   aws, plan, journal, state, options, locks, identity, on_event
+---@param fields table   aws, plan, journal, state, options, locks, identity, on_event, fits
 ---@return certrotate.Run
 function Run.new(fields)
   fields.timed, fields.calls = {}, { count = 0, seconds = 0 }

@@ -9,6 +9,7 @@ local lock_module = require("certrotate.rotation.lock")
 local preflight = require("certrotate.rotation.preflight")
 local Run = require("certrotate.rotation.run.base")
 local import = require("certrotate.rotation.run.import")
+local quota = require("certrotate.rotation.run.quota")
 local wave_module = require("certrotate.rotation.run.wave")
 
 local M = {}
@@ -21,6 +22,8 @@ local M = {}
 ---@field verify? boolean                   look at the certificate really served (default: the plan's setting)
 ---@field verify_within? number             seconds in which a holder must show the new one (default 120)
 ---@field cost? certrotate.CostOptions
+---@field wait_for_quota? number            seconds to wait for a higher dedicated-IP quota (default: the plan's setting)
+---@field quota_poll? number                seconds between looks at it (default 300)
 ---@field state_directory? string           of the locks (default: where the rotation began, else lock.directory())
 ---@field identity? certrotate.Identity     resume: instead of loading the plan's files
 ---@field passphrase? string                resume: to load them
@@ -63,6 +66,8 @@ end
 local function walk(run)
   local ok, err = true, nil
   if not run.state.started then
+    if not run.fits then ok, err = quota.wait(run) end
+    if not ok then return nil, err end
     local entry = { event = "begin", locks = run.locks.directory }
     ok, err = run:record(entry)
     run.state.started = entry.at
@@ -78,10 +83,11 @@ local function walk(run)
   return close(run)
 end
 
-local function start(aws, journal, locks, identity, options)
+-- fits: whether the dedicated-IP quota was seen to be enough a moment ago; nil where nobody looked.
+local function start(aws, journal, locks, identity, options, fits)
   local run = Run.new({
     aws = aws, plan = journal.plan, journal = journal, state = journal:state(), options = options, locks = locks,
-    identity = identity, on_event = options.on_event,
+    identity = identity, on_event = options.on_event, fits = fits,
   })
   local report, err = walk(run)
   if not report then
@@ -108,19 +114,17 @@ local function need_journal(options)
   end
 end
 
--- Whether the plan may be begun: it fits what is there, and AWS would take the certificate today.
-local function may_begin(aws, plan, identity)
+-- Whether the plan may be begun: it fits what is there, AWS would take the certificate today, and the overlap fits the
+-- dedicated-IP quota; false when that is still to be waited for.
+local function may_begin(aws, plan, identity, options)
   local inventory, err = inventory_module.build(aws, { certificates = false })
   if not inventory then return nil, err end
   local ok
   ok, err = preflight.valid(aws, plan, identity)
   if not ok then return nil, err end
   local changes = plan:differences(inventory)
-  if #changes == 0 then return true end
-  err = Run.stopped("PlanOutdated", ("the plan does not match reality any more: %s%s; make a new one with `certrotate plan`")
-    :format(changes[1], #changes > 1 and (" (and %d more)"):format(#changes - 1) or ""))
-  err.changes = changes
-  return nil, err
+  if #changes > 0 then return nil, quota.outdated(changes) end
+  return quota.fits(aws, plan, inventory, options.wait_for_quota)
 end
 
 --- Carries out a plan that has not been begun. Refuses when reality no longer matches it (rule 9).
@@ -137,13 +141,13 @@ function M.apply(aws, plan, identity, options)
   identity, err = preflight.identity(plan, identity or options.identity, options.passphrase)
   if not identity then return nil, err end
   return with_locks(aws, plan, options.state_directory, function(locks)
-    local fits, why = may_begin(aws, plan, identity)
-    if not fits then return nil, why end
+    local fits, why = may_begin(aws, plan, identity, options)
+    if fits == nil then return nil, why end
     local journal
     journal, why = journal_module.create(options.journal, plan, aws.loop:now() + aws:clock_offset())
     if not journal then return nil, why end
     local report
-    report, why = start(aws, journal, locks, identity, options)
+    report, why = start(aws, journal, locks, identity, options, fits)
     journal:close()
     return report, why
   end)
