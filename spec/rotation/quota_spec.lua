@@ -182,6 +182,7 @@ describe("the dedicated-IP quota", function()
       local second = assert(ask(4))
       assert.is_false(second.asked)
       assert.equal(first.request.Id, second.request.Id)
+      assert.equal(1, fleet:record().operations["servicequotas:RequestServiceQuotaIncrease"].calls)
       assert(fleet.simulator:control("quotas", { decision = "open_case" }))
       assert(fleet.simulator:control("cases", { body = "what for?" }))
       for _, kind in ipairs({ "display", "case" }) do
@@ -372,14 +373,16 @@ describe("the dedicated-IP quota", function()
     end)
 
     it("through trouble that passes", function()
+      aws:close()
+      aws = assert(fleet:connect({ max_attempts = 1 }))
       local report = assert(waiting_plan():run(run_options(function()
-        fault({ service = "servicequotas", kind = "reset", count = 3 })
+        fault({ service = "servicequotas", kind = "reset", count = 4 })
         settings({ vip_quota = 2 })
       end)))
       assert.is_true(report.ok)
       -- Not by a value that was assumed meanwhile.
       for _, event in ipairs(seen) do assert.is_true(event.type ~= "quota" or event.source == "applied") end
-      assert.equal(3, fleet:record().operations["servicequotas:ListServiceQuotas"].errors)
+      assert.is_true(fleet:record().operations["servicequotas:ListServiceQuotas"].errors >= 2)
     end)
 
     it("not where its value cannot be read: that would never end", function()

@@ -122,6 +122,16 @@ describe("the simulated", function()
       end
     end)
 
+    it("is of one account: another has its own value, requests and cases", function()
+      local other = require("certrotate.simulator.simulation").of(account.sim, "222233334444")
+      assert(quotas.control(account.sim, { code = "L-DA9DCC93", value = 7 }))
+      assert(ask("RequestServiceQuotaIncrease", input({ DesiredValue = 8 })))
+      assert.same({ 7, 2 }, { quotas.enforced(account.sim, "L-DA9DCC93"), quotas.enforced(other, "L-DA9DCC93") })
+      account:pass(60)
+      assert.same({ 1, 0 }, { #quotas.report(account.sim).requests, #quotas.report(other).requests })
+      assert.same({ 1, 0 }, { #support.report(account.sim).cases, #support.report(other).cases })
+    end)
+
     it("enforces what it says for the stores too", function()
       assert(quotas.control(account.sim, { code = "L-BF35879D", value = 0 }))
       local pem, key, chain = simulation.pem("new")

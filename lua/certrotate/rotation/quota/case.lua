@@ -38,14 +38,6 @@ function M.text(value, facts)
   }, "\n")
 end
 
---- The number of the account, for the text; nil when it cannot be told.
----@param aws certrotate.Session
----@return string?
-function M.account(aws)
-  local who = aws.sts:get_caller_identity()
-  return who and type(who.Account) == "string" and who.Account or nil
-end
-
 local function newest(communications)
   local found
   for _, one in ipairs(communications or {}) do
@@ -153,7 +145,7 @@ function M.ask(aws, value, facts)
   if not level then return nil, err end
   params.severityCode, params.issueType, params.language = level, "technical", "en"
   params.subject, params.communicationBody = M.text(value, { in_use = facts.in_use, quota = facts.quota,
-                                                             account = M.account(aws) })
+                                                             account = aws:account_id() })
   local got
   got, err = aws.support:create_case(params)
   if got then

@@ -72,7 +72,7 @@ function M.ask(aws, status, value)
   if case then return { asked = asked == true, case = case } end
   if asked.code == "SubscriptionRequiredException" then
     local subject, body = case_module.text(value, { in_use = status.in_use, quota = quota.value,
-                                                    account = case_module.account(aws) })
+                                                    account = aws:account_id() })
     asked.text = { subject = subject, body = body }
   end
   return nil, asked
