@@ -354,7 +354,8 @@ describe("the dedicated-IP quota", function()
       assert.equal(fleet:path("journal"), err.journal)
       assert.same({}, effects())
       aws.loop:uninterrupt()
-      local deadline = seen[1].deadline
+      local deadline, locks = seen[1].deadline, require("certrotate.rotation.journal").load(fleet:path("journal")):state().locks
+      assert.equal(fleet:path("state"), locks)
       report = assert(aws:resume(run_options(function() settings({ vip_quota = 2 }) end)))
       assert.is_true(report.ok)
       for _, event in ipairs(seen) do assert.is_true(event.type ~= "quota" or event.deadline == deadline) end

@@ -15,7 +15,7 @@ local M = {}
 ---@field step? "import"|"swap"|"settle"|"verify"|"retire"
 ---@field id? string       holder
 ---@field wave? integer
----@field locks? string    begin: where this rotation's locks are
+---@field locks? string    quota, begin: where this rotation's locks are
 ---@field deadline? number quota: until when a higher one is waited for
 ---@field needed? integer  quota: certificates with dedicated IP addresses
 ---@field result? table    outcome: what the step returned, reduced to what resuming needs
@@ -267,7 +267,10 @@ end
 
 local handlers = {}
 
-function handlers.quota(state, entry) state.waiting = { deadline = entry.deadline, needed = entry.needed } end
+function handlers.quota(state, entry)
+  state.waiting = { deadline = entry.deadline, needed = entry.needed }
+  state.locks = state.locks or entry.locks
+end
 
 function handlers.begin(state, entry)
   state.waiting = nil

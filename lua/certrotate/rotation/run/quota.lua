@@ -58,7 +58,7 @@ local function announce(run, needed, deadline)
   local waiting = run.state.waiting
   if waiting and waiting.deadline == deadline then return true end
   run.state.waiting = { deadline = deadline, needed = needed }
-  return run:record({ event = "quota", needed = needed, deadline = deadline })
+  return run:record({ event = "quota", needed = needed, deadline = deadline, locks = run.locks.directory })
 end
 
 --- Waits, unless the overlap fits. To be called before a run is begun; `run.fits` is what was found just now, nil
