@@ -9,7 +9,8 @@ files["lua/certrotate/nginx.lua"] = { std = "min+ngx_lua" }
 files["lua/certrotate/simulator"] = { std = "luajit+ngx_lua" }
 files["lua/certrotate/driver/uv.lua"] = { read_globals = { "vim" } }
 files["lua/certrotate/neovim.lua"] = { read_globals = { "vim" } }
+files["lua/certrotate/neovim"] = { globals = { "vim" } }   -- options are fields that are set: vim.bo
 files["lua/certrotate/health.lua"] = { read_globals = { "vim" } }
-files["plugin/certrotate.lua"] = { read_globals = { "vim" } }
+files["plugin/certrotate.lua"] = { globals = { "vim" } }
 files["spec"] = { std = "min+busted", read_globals = { "jit", "ngx", "vim" } }
 files["spec/host/nginx"] = { std = "luajit+ngx_lua+busted" }

@@ -6,6 +6,7 @@ local M = {}
 ---@field quiet boolean
 ---@field color boolean
 ---@field terminal integer?   columns of stderr's terminal, where progress is shown
+---@field driver string        how sessions wait; "block", where a subclass says nothing else
 local Context = {}
 Context.__index = Context
 
@@ -15,7 +16,7 @@ function M.new(argv)
   for _, word in ipairs(argv) do
     if word == "--json" then json = true end
   end
-  return setmetatable({ json = json, quiet = false, color = false }, Context)
+  return setmetatable({ json = json, quiet = false, color = false, driver = "block" }, Context)
 end
 
 function Context:configure(args)
@@ -103,29 +104,41 @@ function M.identity_flags(command)
   command:option("--passphrase-file", "File whose first line opens the key (or set CERTROTATE_PASSPHRASE).")
 end
 
--- Asks for the code an MFA device shows, on the terminal where there is one.
-local function ask_mfa(context)
+--- What asks for the code an MFA device shows: on the terminal, where there is one.
+---@return (fun(serial: string): string)?
+function Context:mfa()
   local core = require("certrotate.core")
   if not (core.terminal(0) and core.terminal(2)) then return nil end
   return function(serial)
-    context:say_error(("certrotate: code of the MFA device %s: "):format(serial))
+    self:say_error(("certrotate: code of the MFA device %s: "):format(serial))
     return (io.read("*l") or ""):match("^%s*(.-)%s*$")
   end
 end
 
---- Opens the session the flags describe, with credentials: what is wrong with them is told before anything begins.
+--- Opens the session the flags describe. Sends nothing.
+---@return certrotate.Session?
+---@return certrotate.Error?
+function Context:open(args)
+  local aws, err = require("certrotate").connect({
+    profile = args.profile, region = args.region, endpoint_url = args.endpoint_url, ca_file = args.ca_bundle,
+    edge = self:edge(args), driver = self.driver, mfa = self:mfa(),
+  })
+  self.aws = aws
+  return aws, err
+end
+
+--- A line for people that is no error.
+function Context:note(text) self:say_error("certrotate: note: " .. text .. "\n") end
+
+--- The session the flags describe, with credentials: what is wrong with them is told before anything begins.
 ---@return certrotate.Session?
 ---@return certrotate.Error?
 function Context:connect(args)
-  local aws, err = require("certrotate").connect({
-    profile = args.profile, region = args.region, endpoint_url = args.endpoint_url, ca_file = args.ca_bundle,
-    edge = self:edge(args), driver = "block", mfa = ask_mfa(self),
-  })
+  local aws, err = self:open(args)
   if not aws then return nil, err end
-  self.aws = aws
   local found
   found, err = aws:credentials()
-  for _, note in ipairs(aws.notes) do self:say_error("certrotate: note: " .. note .. "\n") end
+  for _, note in ipairs(aws.notes) do self:note(note) end
   if not found then return nil, err end
   return aws
 end

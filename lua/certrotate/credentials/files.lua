@@ -145,4 +145,23 @@ function M.load(context)
   return profile
 end
 
+--- The names of all profiles, sorted: for completion. What cannot be read has none.
+---@param context { environment: (fun(name: string): string?), home?: string }
+---@return string[]
+function M.names(context)
+  local config_path = path_of(context, "AWS_CONFIG_FILE", "/.aws/config")
+  local credentials_path = path_of(context, "AWS_SHARED_CREDENTIALS_FILE", "/.aws/credentials")
+  local config = config_path and read(config_path)
+  local credentials = credentials_path and read(credentials_path)
+  local sections = sections_of(config, config_path)
+  local names, seen = {}, {}
+  for _, list in ipairs({ sections and sections.profile or {}, credentials and credentials.sections or {} }) do
+    for name in pairs(list) do
+      if not seen[name] then seen[name], names[#names + 1] = true, name end
+    end
+  end
+  table.sort(names)
+  return names
+end
+
 return M

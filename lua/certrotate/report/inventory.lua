@@ -5,7 +5,10 @@ local table_report = require("certrotate.report.table")
 local M = {}
 
 --- How many days are left, said so that nobody has to compute.
-local function left(certificate, now)
+---@param certificate certrotate.StoredCertificate
+---@param now number   Unix seconds
+---@return string
+function M.left(certificate, now)
   if not certificate.not_after then return "" end
   local days = math.floor((certificate.not_after - now) / 86400)
   if days < 0 then return "expired" end
@@ -55,7 +58,7 @@ function M.text(inventory, options)
     known[certificate.reference] = true
     rows[#rows + 1] = {
       certificate.store, certificate.name, certificate.not_after and fmt.date(certificate.not_after) or "?",
-      left(certificate, inventory.taken_at), fmt.count(counts[certificate.reference] or 0),
+      M.left(certificate, inventory.taken_at), fmt.count(counts[certificate.reference] or 0),
       dedicated[certificate.reference] and fmt.count(dedicated[certificate.reference]) or "",
       certificate.type == "AMAZON_ISSUED" and "AWS renews it" or "", certificate.reference,
     }

@@ -1,0 +1,218 @@
+--- What :CertRotate takes. Its subcommands take the command line's own flags: each file of certrotate.cli tells argparse
+--- what it takes, and here it tells us. So both hosts always offer the same.
+local M = {}
+
+---@class certrotate.neovim.Parameter
+---@field flag? string         "--replace"; nil: by position
+---@field target string        "replace"
+---@field summary string
+---@field switch boolean       takes no value
+---@field many boolean         takes one or more values
+---@field optional boolean
+---@field choices? string[]
+---@field value? string        default
+
+---@class certrotate.neovim.Subcommand
+---@field name string
+---@field summary string
+---@field flags certrotate.neovim.Parameter[]
+---@field position? certrotate.neovim.Parameter
+
+-- In the order of the help; "rollback" is offered once the command line has it.
+local SHARED = { "inventory", "plan", "apply", "resume", "status", "rollback", "verify" }
+
+-- Applying is confirmed in the editor; a flag that leaves the question out has no place there.
+local LEFT_OUT = { ["--yes"] = true }
+
+-- What argparse calls an element, as far as the commands use it; what says nothing to us is passed over.
+local Element = {}
+Element.__index = function(_, name)
+  return Element[name] or function(self) return self end
+end
+
+function Element.args(self, count)
+  self.parameter.many = count == "+" or count == "*"
+  self.parameter.optional = count == "?" or count == "*"
+  return self
+end
+
+function Element.choices(self, list)
+  self.parameter.choices = list
+  return self
+end
+
+function Element.default(self, value)
+  self.parameter.value = value
+  return self
+end
+
+local function element(names, summary, switch)
+  local parameter = { summary = summary, switch = switch, many = false, optional = false }
+  for word in names:gmatch("%S+") do
+    if word:sub(1, 2) == "--" then parameter.flag = word end
+  end
+  parameter.target = (parameter.flag or names):gsub("^%-%-", ""):gsub("%-", "_")
+  return setmetatable({ parameter = parameter }, Element)
+end
+
+local function recorder(subcommand)
+  local command = setmetatable({}, { __index = function() return function(self) return self end end })
+  local function add(one)
+    if not LEFT_OUT[one.parameter.flag] then subcommand.flags[#subcommand.flags + 1] = one.parameter end
+    return one
+  end
+  function command.option(_, names, summary) return add(element(names, summary, false)) end
+  function command.flag(_, names, summary) return add(element(names, summary, true)) end
+  function command.argument(_, name, summary)
+    local one = element(name, summary, false)
+    subcommand.position = one.parameter
+    return one
+  end
+  return command
+end
+
+local function shared(name)
+  local module = require("certrotate.cli." .. name)
+  local subcommand = { name = name, summary = module.summary, flags = {} }
+  module.configure(recorder(subcommand))
+  return subcommand
+end
+
+-- Here a plan is applied from where it is reviewed: what only `apply` takes can be said with the plan.
+local function extend(plan, apply)
+  local has = {}
+  for _, parameter in ipairs(plan.flags) do has[parameter.flag] = true end
+  for _, parameter in ipairs(apply.flags) do
+    if not has[parameter.flag] then plan.flags[#plan.flags + 1] = parameter end
+  end
+end
+
+local function of_a_run(name, summary)
+  local one = element("journal", "Journal of the rotation; may be left out when it is clear.")
+  return { name = name, summary = summary, flags = {}, position = one:args("?").parameter }
+end
+
+local known
+
+--- Every subcommand, in the order of the help.
+---@return certrotate.neovim.Subcommand[]
+function M.all()
+  if known then return known end
+  local there = {}
+  for _, name in ipairs(require("certrotate.cli").commands) do there[name] = true end
+  known = {}
+  for _, name in ipairs(SHARED) do
+    if there[name] then known[#known + 1] = shared(name) end
+  end
+  extend(M.find("plan"), M.find("apply"))
+  known[#known + 1] = of_a_run("log", "Show what happened, with times.")
+  known[#known + 1] = of_a_run("cancel", "Bring a running rotation to a safe point; it can be resumed.")
+  return known
+end
+
+---@param name string
+---@return certrotate.neovim.Subcommand?
+function M.find(name)
+  for _, subcommand in ipairs(M.all()) do
+    if subcommand.name == name then return subcommand end
+  end
+  return nil
+end
+
+--- The flag of a word, and the value behind its "=".
+---@param subcommand certrotate.neovim.Subcommand
+---@param word string
+---@return certrotate.neovim.Parameter?
+---@return string? value
+function M.flag(subcommand, word)
+  local name, value = word:match("^(%-%-[^=]+)=(.*)$")
+  for _, parameter in ipairs(subcommand.flags) do
+    if parameter.flag == (name or word) then return parameter, value end
+  end
+  return nil
+end
+
+-- The shell is not there to do it.
+local function expanded(value)
+  return (value:gsub("^~%f[/\0]", function() return vim.fn.expand("~") end))
+end
+
+local function accept(args, parameter, value)
+  if parameter.choices then
+    local good = false
+    for _, choice in ipairs(parameter.choices) do good = good or choice == value end
+    if not good then
+      return nil, ("%s: %s expected, got %s"):format(parameter.flag, table.concat(parameter.choices, " or "), value)
+    end
+  end
+  if parameter.many then
+    local list = args[parameter.target] or {}
+    list[#list + 1] = expanded(value)
+    args[parameter.target] = list
+    return true
+  end
+  if args[parameter.target] ~= nil then
+    return nil, ("%s is given twice"):format(parameter.flag or parameter.target)
+  end
+  args[parameter.target] = expanded(value)
+  return true
+end
+
+-- Takes the flag at `at` with its values; returns where the next word is.
+local function take_flag(args, subcommand, words, at)
+  local parameter, value = M.flag(subcommand, words[at])
+  if not parameter then
+    return nil, ("%s takes no %s; see :help certrotate-%s"):format(subcommand.name, words[at]:match("^[^=]+"), subcommand.name)
+  end
+  if parameter.switch then
+    if value then return nil, parameter.flag .. " takes no value" end
+    args[parameter.target] = true
+    return at + 1
+  end
+  local given = value ~= nil and { value } or {}
+  at = at + 1
+  while words[at] and words[at]:sub(1, 2) ~= "--" and value == nil and (#given == 0 or parameter.many) do
+    given[#given + 1], at = words[at], at + 1
+  end
+  if #given == 0 then return nil, parameter.flag .. ": a value is missing" end
+  for _, one in ipairs(given) do
+    local ok, problem = accept(args, parameter, one)
+    if not ok then return nil, problem end
+  end
+  return at
+end
+
+--- The words behind the subcommand, as certrotate.cli's commands expect them.
+---@param subcommand certrotate.neovim.Subcommand
+---@param words string[]
+---@return table<string, any>? args
+---@return string? problem   one line for the user
+function M.parse(subcommand, words)
+  local args, at, flags = {}, 1, true
+  while words[at] do
+    local problem
+    if flags and words[at] == "--" then
+      flags, at = false, at + 1
+    elseif flags and words[at]:sub(1, 2) == "--" then
+      at, problem = take_flag(args, subcommand, words, at)
+    elseif not subcommand.position then
+      problem = ("%s takes no '%s'"):format(subcommand.name, words[at])
+    elseif args[subcommand.position.target] ~= nil and not subcommand.position.many then
+      problem = ("%s takes one %s, and '%s' is one too many"):format(subcommand.name, subcommand.position.target, words[at])
+    else
+      accept(args, subcommand.position, words[at])
+      at = at + 1
+    end
+    if problem then return nil, problem end
+  end
+  local position = subcommand.position
+  if position and not position.optional and args[position.target] == nil then
+    return nil, ("%s: the %s is missing; see :help certrotate-%s"):format(subcommand.name, position.target, subcommand.name)
+  end
+  for _, parameter in ipairs(subcommand.flags) do
+    if parameter.value ~= nil and args[parameter.target] == nil then args[parameter.target] = parameter.value end
+  end
+  return args
+end
+
+return M

@@ -1,0 +1,64 @@
+--- :CertRotate log: what happened, with times, of a run in this Neovim while it goes on, or of any journal.
+local message = require("certrotate.neovim.message")
+local run_module = require("certrotate.neovim.run")
+local view_module = require("certrotate.neovim.view")
+
+local M = {}
+
+-- A wave is a fold, open.
+local function folds(lines)
+  local levels = {}
+  for i, line in ipairs(lines) do
+    if line:find("^%S+ wave %d+ of %d+,") then levels[i] = ">1" else levels[i] = i > 1 and "=" or "0" end
+    if line:find("^%S+ interrupted") or line:find("^%S+ stopped: ") or line:find("^%S+ %d+ of %d+ holders? changed in ") then
+      levels[i] = "0"
+    end
+  end
+  return levels
+end
+
+local function open(journal, mods, keys)
+  return view_module.open({ name = "log/" .. vim.fn.fnamemodify(journal, ":t"), filetype = "certrotate-log", mods = mods,
+                            keys = keys })
+end
+
+local function page(lines)
+  local copy = {}
+  for i, line in ipairs(lines) do copy[i] = line end
+  return { lines = copy, folds = folds(copy), level = 9 }
+end
+
+-- Follows a run: shown whole once, then line by line.
+local function follow(run, mods)
+  local view = open(run.journal, mods, { { "<C-c>", "cancel the rotation", function() run_module.cancel(run.journal) end } })
+  view:show(page(#run.lines > 0 and run.lines or { "preparing …" }))
+  local last = vim.api.nvim_buf_line_count(view.buffer)
+  for _, window in ipairs(view:windows()) do vim.api.nvim_win_set_cursor(window, { last, 0 }) end
+  run.on_line = function(lines)
+    if #run.lines == #lines then view:show(page(run.lines)) else view:append(lines) end
+    view.page.folds = folds(run.lines)
+  end
+  view.on_close = function() run.on_line = nil end
+end
+
+local function of_journal(path, mods)
+  local journal, err = require("certrotate.rotation.journal").load(path)
+  if not journal then return message.fail(err) end
+  local view
+  view = open(path, mods, { { "R", "read again", function() M.command({ journal = path }, "") end } })
+  view:show(page(view_module.lines(require("certrotate.report.journal").text(journal))))
+end
+
+---@param args { journal?: string }
+---@param mods string
+function M.command(args, mods)
+  local all = run_module.all()
+  local run = args.journal and run_module.find(args.journal) or not args.journal and all[#all]
+  if run then return follow(run, mods) end
+  if not args.journal then
+    return message.say("no rotation was begun in this Neovim; name a journal: :CertRotate log JOURNAL", "ERROR")
+  end
+  of_journal(args.journal, mods)
+end
+
+return M

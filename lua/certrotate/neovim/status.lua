@@ -1,0 +1,72 @@
+--- :CertRotate status, resume and rollback: what a journal says, and going on with it, forwards or back.
+local message = require("certrotate.neovim.message")
+local rotation_page = require("certrotate.neovim.rotation_page")
+local run_module = require("certrotate.neovim.run")
+local status_module = require("certrotate.rotation.status")
+local view_module = require("certrotate.neovim.view")
+
+local M = {}
+
+local HINT = "r resume   L log   R read again   q close   g? more"
+
+-- Runs are begun with the flags the journal was opened with.
+local function work_of(verb, status)
+  return function(context, args, options)
+    -- Only a rotation whose certificate is not imported yet needs the key, and then the user may be asked to open it.
+    if verb == "resume" and status.phase == "import" then
+      local identity, err = context:identity_of(status.plan, args)
+      if not identity then return nil, err end
+      options.identity = identity
+    end
+    return context.aws[verb](context.aws, options)
+  end
+end
+
+local function begin(verb, args)
+  local status, err = status_module.read(args.journal)
+  if not status then return message.fail(err) end
+  return run_module.start({ title = message.path(args.journal), journal = args.journal, args = args, plan = status.plan,
+    work = work_of(verb, status) })
+end
+
+---@param args table
+function M.resume(args) begin("resume", args) end
+
+--- Offered only where the command line has it (arguments.lua). It is asked about, like everything that changes something
+--- that was not begun yet.
+---@param args table
+function M.rollback(args)
+  vim.ui.input({ prompt = ("Give every holder of %s its old certificate again? Type yes to go on: "):format(
+    message.path(args.journal)) }, function(answer)
+    if not (answer and answer:lower():match("^%s*yes%s*$")) then return message.say("nothing was changed", "INFO") end
+    begin("rollback", args)
+  end)
+end
+
+local function read(self)
+  local status, err = status_module.read(self.args.journal)
+  if not status then
+    self:close()
+    return message.fail(err)
+  end
+  local text = message.wording(require("certrotate.report.status").text(status, message.path(self.args.journal)))
+  self:show(rotation_page.page({ HINT, "" }, text, status.plan, self.args))
+end
+
+---@param args table
+---@param mods string
+function M.command(args, mods)
+  local status, err = status_module.read(args.journal)
+  if not status then return message.fail(err) end
+  args.journal = vim.fn.fnamemodify(args.journal, ":p")
+  local self = view_module.open({ name = "status/" .. vim.fn.fnamemodify(args.journal, ":t"), filetype = "certrotate-status",
+    mods = mods, keys = {
+      { "r", "resume", function(view) M.resume(view.args) end },
+      { "L", "log", function(view) require("certrotate.neovim.log").command({ journal = view.args.journal }, "") end },
+      { "R", "read again", read },
+    } })
+  self.args = args
+  read(self)
+end
+
+return M

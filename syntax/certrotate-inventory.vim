@@ -1,0 +1,2 @@
+" The page of :CertRotate inventory.
+runtime! syntax/certrotate.vim

@@ -1,0 +1,2 @@
+" The page of :CertRotate status.
+runtime! syntax/certrotate.vim

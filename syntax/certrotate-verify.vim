@@ -1,0 +1,2 @@
+" The page of :CertRotate verify.
+runtime! syntax/certrotate.vim
