@@ -26,7 +26,7 @@ end
 local function begin(self)
   local plan, journal = self.plan, journal_of(self)
   local run = run_module.start({
-    title = message.path(journal), journal = journal, args = self.args, plan = plan,
+    journal = journal, args = self.args, plan = plan, expected = plan.prediction.seconds,
     work = function(context, args, options)
       local identity, err = context:identity_of(plan, args)
       if not identity then return nil, err end

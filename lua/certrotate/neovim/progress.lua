@@ -6,27 +6,20 @@ local M = {}
 
 ---@class certrotate.neovim.Progress
 ---@field title string
----@field total? integer      holders in the plan
+---@field plan certrotate.Plan
+---@field expected? number    seconds it will take
+---@field total integer       holders in the plan
 ---@field finished integer    in waves that are Deployed
 ---@field stage string        what is being done
 ---@field ended? number       monotonic seconds
 local Progress = {}
 Progress.__index = Progress
 
----@param title string
----@param plan? certrotate.Plan   where it is known beforehand
----@param clock fun(): number     monotonic seconds
+---@param options { title: string, plan: certrotate.Plan, expected?: number, clock: fun(): number }   monotonic seconds
 ---@return certrotate.neovim.Progress
-function M.new(title, plan, clock)
-  local self = setmetatable({ title = title, finished = 0, stage = "preparing", clock = clock, began = clock() }, Progress)
-  if plan then self:of(plan) end
-  return self
-end
-
---- The plan, as soon as it is known.
----@param plan certrotate.Plan
-function Progress:of(plan)
-  self.total, self.expected = #plan:holders(), plan.prediction.seconds
+function M.new(options)
+  return setmetatable({ title = options.title, plan = options.plan, expected = options.expected, clock = options.clock,
+                        total = #options.plan:holders(), finished = 0, stage = "preparing", began = options.clock() }, Progress)
 end
 
 local handlers = {}
@@ -36,6 +29,9 @@ function handlers.import(self) self.stage = "imported" end
 function handlers.wave(self, event)
   self.wave = { index = event.wave, count = event.waves, name = event.name, total = event.holders, changed = event.done or 0,
                 deployed = 0 }
+  -- A resumed run says nothing of the waves that were through before.
+  self.finished = 0
+  for index = 1, event.wave - 1 do self.finished = self.finished + #self.plan.waves[index].holders end
   self.stage = "changing"
 end
 
@@ -116,8 +112,7 @@ function Progress:lines(width)
   if not self.ended and self.expected and self.expected > elapsed then
     time = ("%s of about %s"):format(time, fmt.duration(self.expected))
   end
-  local total = self.total or 0
-  local text = ("%s %d/%d  %s"):format(bar(through(self), total, 14), through(self), total, numbers(self))
+  local text = ("%s %d/%d  %s"):format(bar(through(self), self.total, 14), through(self), self.total, numbers(self))
   local room = width - table_report.width(text) - table_report.width(time)
   return { table_report.cut(head, width), table_report.cut(text .. (" "):rep(math.max(2, room)) .. time, width) }
 end

@@ -73,7 +73,7 @@ end
 local function failed(self, err)
   local interrupted = err.code == "Interrupted"
   self.progress:finish(interrupted and "interrupted" or "stopped")
-  self:note(stamped((interrupted and "" or "stopped: ") .. message.wording(tostring(err))))
+  if not interrupted then self:note(stamped("stopped: " .. message.wording(tostring(err)))) end
   for i, change in ipairs(err.changes or {}) do
     if i > 1 then self:note("  " .. change) end
   end
@@ -104,7 +104,8 @@ local function watch_leaving()
 end
 
 --- Begins a run and returns at once.
----@param options { title: string, journal: string, args: table, plan?: certrotate.Plan, done?: fun(report?: certrotate.Report),
+---@param options { journal: string, args: table, plan: certrotate.Plan, expected?: number,
+---                done?: fun(report?: certrotate.Report),
 ---                work: fun(context: certrotate.neovim.Context, args: table, run: certrotate.RunOptions):
 ---                      certrotate.Report?, certrotate.Error? }
 ---@return certrotate.neovim.Run?
@@ -116,7 +117,8 @@ function M.start(options)
     return nil
   end
   local self = setmetatable({ journal = journal, lines = {}, over = false,
-    progress = progress_module.new(options.title, options.plan, core.monotonic) }, Run)
+    progress = progress_module.new({ title = message.path(journal), plan = options.plan, expected = options.expected,
+                                     clock = core.monotonic }) }, Run)
   self.job = job.start(options.args, function(context, args)
     local run_options = require("certrotate.cli.apply").run_options(context, args)
     run_options.journal, run_options.on_event = journal, listener(self)

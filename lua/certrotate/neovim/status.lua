@@ -25,8 +25,7 @@ end
 local function begin(verb, args)
   local status, err = status_module.read(args.journal)
   if not status then return message.fail(err) end
-  return run_module.start({ title = message.path(args.journal), journal = args.journal, args = args, plan = status.plan,
-    work = work_of(verb, status) })
+  return run_module.start({ journal = args.journal, args = args, plan = status.plan, work = work_of(verb, status) })
 end
 
 ---@param args table
