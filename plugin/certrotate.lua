@@ -24,7 +24,7 @@ search("cpath", root .. "/build/lua/5.1", "core.so", { "/?.so" })
 search("path", prefix .. "/share/lua/5.1", "init.lua", { "/?.lua", "/?/init.lua" })
 
 vim.api.nvim_create_user_command("CertRotate", function(command) require("certrotate.neovim").command(command) end, {
-  nargs = "*",
+  nargs = "*", bar = true,
   desc = "Replace a TLS certificate on every CloudFront distribution that uses it",
   complete = function(lead, line, position) return require("certrotate.neovim").complete(lead, line, position) end,
 })

@@ -347,5 +347,8 @@ function core.terminal(fd) end
 --- Every operation there is: { service=, name=, identity=bool, required={…} }.
 ---@return table[]
 function core.operations() end
+--- Versions of the libraries in this process: "7.88.1", "3.0.17", "2.5.0".
+---@return {curl:string, openssl:string, expat:string}
+function core.versions() end
 
 return core

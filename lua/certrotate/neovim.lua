@@ -21,7 +21,8 @@ end
 local function overview(message, arguments)
   local names = {}
   for i, subcommand in ipairs(arguments.all()) do names[i] = subcommand.name end
-  message.say(":CertRotate " .. table.concat(names, "|") .. "; begin with :CertRotate inventory, see :help certrotate", "INFO")
+  message.say((":CertRotate %s; begin with :CertRotate inventory, see :help certrotate"):format(table.concat(names, "|")),
+    "INFO")
 end
 
 --- What :CertRotate does.

@@ -7,6 +7,10 @@
 #include "sigv4.h"
 #include "system.h"
 
+#include <curl/curl.h>
+#include <expat.h>
+#include <openssl/crypto.h>
+
 static int l_now(lua_State *L)
 {
   lua_pushnumber(L, cr_system_now());
@@ -114,6 +118,21 @@ static int l_operations(lua_State *L)
   return 1;
 }
 
+/* core.versions() -> { curl=, openssl=, expat= }: of the libraries in this process, not of those it was built with */
+static int l_versions(lua_State *L)
+{
+  XML_Expat_Version expat = XML_ExpatVersionInfo();
+
+  lua_createtable(L, 0, 3);
+  lua_pushstring(L, curl_version_info(CURLVERSION_NOW)->version);
+  lua_setfield(L, -2, "curl");
+  lua_pushstring(L, OpenSSL_version(OPENSSL_VERSION_STRING));
+  lua_setfield(L, -2, "openssl");
+  lua_pushfstring(L, "%d.%d.%d", expat.major, expat.minor, expat.micro);
+  lua_setfield(L, -2, "expat");
+  return 1;
+}
+
 static const struct luaL_Reg core_functions[] = {
   {"now", l_now},
   {"monotonic", l_monotonic},
@@ -122,6 +141,7 @@ static const struct luaL_Reg core_functions[] = {
   {"file_mode", l_file_mode},
   {"terminal", l_terminal},
   {"operations", l_operations},
+  {"versions", l_versions},
   {NULL, NULL}
 };
 

@@ -1,5 +1,5 @@
---- What :CertRotate takes. Its subcommands take the command line's own flags: each file of certrotate.cli tells argparse
---- what it takes, and here it tells us. So both hosts always offer the same.
+--- What :CertRotate takes. Its subcommands take the command line's own flags: each file of certrotate.cli tells
+--- argparse what it takes, and here it tells us. So both hosts always offer the same.
 local M = {}
 
 ---@class certrotate.neovim.Parameter
@@ -162,7 +162,8 @@ end
 local function take_flag(args, subcommand, words, at)
   local parameter, value = M.flag(subcommand, words[at])
   if not parameter then
-    return nil, ("%s takes no %s; see :help certrotate-%s"):format(subcommand.name, words[at]:match("^[^=]+"), subcommand.name)
+    local name = subcommand.name
+    return nil, ("%s takes no %s; see :help certrotate-%s"):format(name, words[at]:match("^[^=]+"), name)
   end
   if parameter.switch then
     if value then return nil, parameter.flag .. " takes no value" end
@@ -198,7 +199,7 @@ function M.parse(subcommand, words)
     elseif not subcommand.position then
       problem = ("%s takes no '%s'"):format(subcommand.name, words[at])
     elseif args[subcommand.position.target] ~= nil and not subcommand.position.many then
-      problem = ("%s takes one %s, and '%s' is one too many"):format(subcommand.name, subcommand.position.target, words[at])
+      problem = ("'%s' is one %s too many"):format(words[at], subcommand.position.target)
     else
       accept(args, subcommand.position, words[at])
       at = at + 1
@@ -207,12 +208,36 @@ function M.parse(subcommand, words)
   end
   local position = subcommand.position
   if position and not position.optional and args[position.target] == nil then
-    return nil, ("%s: the %s is missing; see :help certrotate-%s"):format(subcommand.name, position.target, subcommand.name)
+    local name = subcommand.name
+    return nil, ("%s: the %s is missing; see :help certrotate-%s"):format(name, position.target, name)
   end
   for _, parameter in ipairs(subcommand.flags) do
     if parameter.value ~= nil and args[parameter.target] == nil then args[parameter.target] = parameter.value end
   end
   return args
 end
+
+-- As a word of a command.
+local function escaped(value) return (value:gsub("[ \\|]", "\\%0")) end
+
+--- The flags that say which account is meant and how it is reached, for another command about it.
+---@param args table
+---@return string   "" or with a space behind
+function M.account_flags(args)
+  local flags = {}
+  for _, name in ipairs({ "profile", "region", "endpoint_url", "ca_bundle", "edge", "trust" }) do
+    if args[name] then flags[#flags + 1] = ("--%s %s "):format((name:gsub("_", "-")), escaped(args[name])) end
+  end
+  return table.concat(flags)
+end
+
+--- Puts the beginning of a command into the command line; the user goes on from there.
+---@param text string
+function M.type(text) vim.api.nvim_feedkeys(":CertRotate " .. text, "ni", false) end
+
+--- A file as a word of a command.
+---@param path string
+---@return string
+function M.file(path) return escaped(require("certrotate.neovim.message").path(path)) end
 
 return M

@@ -1,5 +1,5 @@
---- Completion of :CertRotate. It draws on what is known and never waits; when certificates or distributions are asked for
---- and nothing is known, or only something old, an inventory is begun in the background.
+--- Completion of :CertRotate. It draws on what is known and never waits; when certificates or distributions are asked
+--- for and nothing is known, or only something old, an inventory is begun in the background.
 local arguments = require("certrotate.neovim.arguments")
 local known = require("certrotate.neovim.known")
 
@@ -34,7 +34,8 @@ end
 local function references(lead, args)
   local inventory, out = inventory_of(args), {}
   for _, certificate in ipairs(inventory and inventory.certificates or {}) do
-    if certificate.reference:sub(1, #lead) == lead or matches(lead, { certificate.name }) or matches(lead, certificate.names) then
+    local by_reference = certificate.reference:sub(1, #lead) == lead
+    if by_reference or matches(lead, { certificate.name }) or matches(lead, certificate.names) then
       out[#out + 1] = certificate.reference
     end
   end

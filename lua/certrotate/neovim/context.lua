@@ -1,5 +1,5 @@
---- What the command line's functions need of their surroundings, in the editor: a session on its event loop, passphrases
---- typed without being shown, refusals as errors.
+--- What the command line's functions need of their surroundings, in the editor: a session on its event loop,
+--- passphrases typed without being shown, refusals as errors.
 local base_module = require("certrotate.cli.context")
 local errors = require("certrotate.errors")
 
@@ -34,7 +34,8 @@ function Context:reason(err)
   return errors.new({ kind = "internal", code = "Raised", message = tostring(err) })
 end
 
---- One session a command, opened once. Looking at hosts needs no account: then neither the environment nor a file is read.
+--- One session a command, opened once. Looking at hosts needs no account: then neither the environment nor a file is
+--- read.
 function Context:connect(args)
   if self.aws then return self.aws end
   if not args.anonymous then return Base.connect(self, args) end

@@ -17,14 +17,17 @@ end
 
 local function place(height)
   -- Above the command line and the last status line, as wide as there is room.
-  return { relative = "editor", anchor = "SE", row = math.max(1, vim.o.lines - vim.o.cmdheight - 1), col = vim.o.columns,
-           width = math.max(1, math.min(WIDTH, vim.o.columns - 2)), height = height, style = "minimal", border = "rounded",
-           focusable = false, zindex = 40 }
+  return {
+    relative = "editor", anchor = "SE", row = math.max(1, vim.o.lines - vim.o.cmdheight - 1), col = vim.o.columns,
+    width = math.max(1, math.min(WIDTH, vim.o.columns - 2)), height = height, style = "minimal", border = "rounded",
+    focusable = false, zindex = 40,
+  }
 end
 
 -- A window floats in one tab page: in another one it is opened again.
 local function open(height)
-  if window and api.nvim_win_is_valid(window) and api.nvim_win_get_tabpage(window) == api.nvim_get_current_tabpage() then
+  local there = window and api.nvim_win_is_valid(window)
+  if there and api.nvim_win_get_tabpage(window) == api.nvim_get_current_tabpage() then
     api.nvim_win_set_config(window, place(height))
     return
   end

@@ -1,4 +1,5 @@
 --- :CertRotate inventory: every certificate, soonest to end first, and folded below it who uses it.
+local arguments = require("certrotate.neovim.arguments")
 local detail = require("certrotate.neovim.detail")
 local fmt = require("certrotate.fmt")
 local job = require("certrotate.neovim.job")
@@ -123,23 +124,11 @@ function M.page(inventory, options)
   return self
 end
 
--- The flags that name the account, to be given again in another command.
-local function account_flags(args)
-  local flags = {}
-  for _, name in ipairs({ "profile", "region", "endpoint_url", "ca_bundle", "edge", "trust" }) do
-    if args[name] then
-      flags[#flags + 1] = ("--%s %s "):format(name:gsub("_", "-"), (args[name]:gsub("[ \\]", "\\%0")))
-    end
-  end
-  return table.concat(flags)
-end
-
 -- Puts the beginning of a plan into the command line; the user adds the files.
 local function plan(self)
   local reference = self.page.references and self.page.references[vim.api.nvim_win_get_cursor(0)[1]]
   if not reference then return message.say("put the cursor on a certificate first", "INFO") end
-  local text = (":CertRotate plan %s--replace %s --certificate "):format(account_flags(self.args), reference)
-  vim.api.nvim_feedkeys(text, "n", false)
+  arguments.type(("plan %s--replace %s --certificate "):format(arguments.account_flags(self.args), reference))
 end
 
 local function read(self)

@@ -27,8 +27,8 @@ function M.inventory(args)
   return entry and entry.inventory
 end
 
---- Reads the inventory in the background when there is none, or an old one. Failures are nobody's business here: whoever
---- gives the command is told.
+--- Reads the inventory in the background when there is none, or an old one. Failures are nobody's business here:
+--- whoever gives the command is told.
 ---@param args table
 function M.refresh(args)
   local account = key(args)

@@ -5,21 +5,23 @@ local view_module = require("certrotate.neovim.view")
 
 local M = {}
 
--- A wave is a fold, open.
+-- A wave is a fold, open; what ends a run belongs to none.
+local ENDINGS = { "^%S+ interrupted", "^%S+ stopped: ", "^%S+ %d+ of %d+ holders? changed in " }
+
 local function folds(lines)
   local levels = {}
   for i, line in ipairs(lines) do
     if line:find("^%S+ wave %d+ of %d+,") then levels[i] = ">1" else levels[i] = i > 1 and "=" or "0" end
-    if line:find("^%S+ interrupted") or line:find("^%S+ stopped: ") or line:find("^%S+ %d+ of %d+ holders? changed in ") then
-      levels[i] = "0"
+    for _, ending in ipairs(ENDINGS) do
+      if line:find(ending) then levels[i] = "0" end
     end
   end
   return levels
 end
 
 local function open(journal, mods, keys)
-  return view_module.open({ name = "log/" .. vim.fn.fnamemodify(journal, ":t"), filetype = "certrotate-log", mods = mods,
-                            keys = keys })
+  return view_module.open({ name = "log/" .. vim.fn.fnamemodify(journal, ":t"), filetype = "certrotate-log",
+                            mods = mods, keys = keys })
 end
 
 local function page(lines)
@@ -30,7 +32,8 @@ end
 
 -- Follows a run: shown whole once, then line by line.
 local function follow(run, mods)
-  local view = open(run.journal, mods, { { "<C-c>", "cancel the rotation", function() run_module.cancel(run.journal) end } })
+  local function cancel() run_module.cancel(run.journal) end
+  local view = open(run.journal, mods, { { "<C-c>", "cancel the rotation", cancel } })
   view:show(page(#run.lines > 0 and run.lines or { "preparing …" }))
   local last = vim.api.nvim_buf_line_count(view.buffer)
   for _, window in ipairs(view:windows()) do vim.api.nvim_win_set_cursor(window, { last, 0 }) end

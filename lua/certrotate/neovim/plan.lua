@@ -19,8 +19,8 @@ local function show(self)
 end
 
 local function journal_of(self)
-  return vim.fn.fnamemodify(self.args.journal or ("certrotate-%s.journal"):format(self.plan.identity.fingerprint:sub(1, 12)),
-    ":p")
+  local named = ("certrotate-%s.journal"):format(self.plan.identity.fingerprint:sub(1, 12))
+  return vim.fn.fnamemodify(self.args.journal or named, ":p")
 end
 
 local function begin(self)
@@ -33,8 +33,10 @@ local function begin(self)
       return plan_module.attach(plan, context.aws, identity):run(options)
     end,
     done = function(report)
-      self.state = report and ("Carried out %s: :CertRotate status %s"):format(fmt.timestamp(report.ended), message.path(journal))
-        or "Not carried out to its end: :CertRotate log"
+      self.state = "Not carried out to its end: :CertRotate log"
+      if report then
+        self.state = ("Carried out %s: :CertRotate status %s"):format(fmt.timestamp(report.ended), message.path(journal))
+      end
       if self:alive() then show(self) end
     end,
   })
@@ -49,8 +51,8 @@ local function apply(self)
   if not plan then return message.say("there is no plan here yet", "ERROR") end
   if vim.fn.filereadable(journal_of(self)) == 1 then
     local path = message.path(journal_of(self))
-    return message.say(("%s is there already: :CertRotate resume %s goes on with it; for another rotation name another --journal")
-      :format(path, path), "ERROR")
+    return message.say(("%s is there already: :CertRotate resume %s goes on with it; name another --journal for another "
+      .. "rotation"):format(path, path), "ERROR")
   end
   local question = ("Change %s, with the journal %s? Type yes to go on: "):format(
     fmt.plural(#plan:holders(), "holder"), message.path(journal_of(self)))
@@ -120,7 +122,9 @@ end
 
 -- What a plan cannot be made without; said before a buffer is opened for nothing.
 local function missing(args)
-  if not args.replace then return "--replace is missing: the reference of the certificate to replace (:CertRotate inventory)" end
+  if not args.replace then
+    return "--replace is missing: the reference of the certificate to replace (:CertRotate inventory)"
+  end
   if not args.certificate then return "--certificate is missing: the file of the new certificate" end
   return nil
 end
@@ -133,7 +137,7 @@ function M.command(args, mods)
   fill(open(args, mods))
 end
 
---- :CertRotate apply: the plan in the current buffer, one of a file, or one made from flags; shown first, then asked about.
+--- :CertRotate apply: the plan in the current buffer, one of a file, or one made from flags; shown, then asked about.
 ---@param args table
 ---@param mods string
 function M.apply(args, mods)

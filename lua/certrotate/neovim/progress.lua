@@ -15,11 +15,13 @@ local M = {}
 local Progress = {}
 Progress.__index = Progress
 
----@param options { title: string, plan: certrotate.Plan, expected?: number, clock: fun(): number }   monotonic seconds
+---@param options { title: string, plan: certrotate.Plan, expected?: number, clock: fun(): number }   clock: monotonic
 ---@return certrotate.neovim.Progress
 function M.new(options)
-  return setmetatable({ title = options.title, plan = options.plan, expected = options.expected, clock = options.clock,
-                        total = #options.plan:holders(), finished = 0, stage = "preparing", began = options.clock() }, Progress)
+  return setmetatable({
+    title = options.title, plan = options.plan, expected = options.expected, clock = options.clock,
+    total = #options.plan:holders(), finished = 0, stage = "preparing", began = options.clock(),
+  }, Progress)
 end
 
 local handlers = {}
@@ -27,8 +29,8 @@ local handlers = {}
 function handlers.import(self) self.stage = "imported" end
 
 function handlers.wave(self, event)
-  self.wave = { index = event.wave, count = event.waves, name = event.name, total = event.holders, changed = event.done or 0,
-                deployed = 0 }
+  self.wave = { index = event.wave, count = event.waves, name = event.name, total = event.holders,
+                changed = event.done or 0, deployed = 0 }
   -- A resumed run says nothing of the waves that were through before.
   self.finished = 0
   for index = 1, event.wave - 1 do self.finished = self.finished + #self.plan.waves[index].holders end

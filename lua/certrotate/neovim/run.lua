@@ -1,4 +1,5 @@
---- Rotations that are carried out in this Neovim: begun, watched, interrupted, and finished cleanly when the editor is left.
+--- Rotations that are carried out in this Neovim: begun, watched, interrupted, and brought to a safe point when the
+--- editor is left.
 local core = require("certrotate.core")
 local corner = require("certrotate.neovim.corner")
 local fmt = require("certrotate.fmt")
@@ -14,6 +15,7 @@ local LEAVE, CUT_OFF = 20000, 3000   -- ms
 
 ---@class certrotate.neovim.Run
 ---@field journal string             absolute path
+---@field args table                 of its command
 ---@field lines string[]             what happened, with times
 ---@field progress certrotate.neovim.Progress
 ---@field job? certrotate.neovim.Job
@@ -79,7 +81,8 @@ local function failed(self, err)
   end
   if err.journal then
     self:note("To go on: :CertRotate resume " .. message.path(err.journal))
-    message.say(going_on(interrupted and "interrupted" or tostring(err), err.journal), interrupted and "WARN" or "ERROR")
+    local what = interrupted and "interrupted" or tostring(err)
+    message.say(going_on(what, err.journal), interrupted and "WARN" or "ERROR")
   elseif interrupted then
     message.say("interrupted before anything was begun", "WARN")
   else
@@ -116,7 +119,7 @@ function M.start(options)
     message.say(message.path(journal) .. " is being worked on in this Neovim; see :CertRotate log", "ERROR")
     return nil
   end
-  local self = setmetatable({ journal = journal, lines = {}, over = false,
+  local self = setmetatable({ journal = journal, args = options.args, lines = {}, over = false,
     progress = progress_module.new({ title = message.path(journal), plan = options.plan, expected = options.expected,
                                      clock = core.monotonic }) }, Run)
   self.job = job.start(options.args, function(context, args)
@@ -136,8 +139,8 @@ function M.start(options)
   return self
 end
 
---- The first time everything comes to a safe point, the second time what is under way is cut off (the journal knows, and
---- resuming reads back what became of it).
+--- The first time everything comes to a safe point, the second time what is under way is cut off (the journal knows,
+--- and resuming reads back what became of it).
 ---@param reason string
 function Run:interrupt(reason)
   if self.over then return end
@@ -150,7 +153,8 @@ function M.cancel(journal)
   local running = M.running()
   local run = journal and M.find(journal) or not journal and #running == 1 and running[1]
   if #running == 0 or journal and (not run or run.over) then
-    return message.say("no rotation " .. (journal and "with the journal " .. journal .. " " or "") .. "is running here", "ERROR")
+    local which = journal and "with the journal " .. journal .. " " or ""
+    return message.say("no rotation " .. which .. "is running here", "ERROR")
   elseif not run then
     local names = {}
     for i, one in ipairs(running) do names[i] = message.path(one.journal) end
@@ -159,8 +163,8 @@ function M.cancel(journal)
   local again = run.cancelled
   run.cancelled = true
   run:interrupt("cancelled")
-  message.say(again and "cutting off what is under way" or "finishing what was begun, then stopping; again to cut it off",
-    "INFO")
+  message.say(again and "cutting off what is under way"
+    or "finishing what was begun, then stopping; again to cut it off", "INFO")
 end
 
 local function all_over() return #M.running() == 0 end

@@ -1,4 +1,5 @@
 --- :CertRotate status, resume and rollback: what a journal says, and going on with it, forwards or back.
+local arguments = require("certrotate.neovim.arguments")
 local message = require("certrotate.neovim.message")
 local rotation_page = require("certrotate.neovim.rotation_page")
 local run_module = require("certrotate.neovim.run")
@@ -31,8 +32,8 @@ end
 ---@param args table
 function M.resume(args) begin("resume", args) end
 
---- Offered only where the command line has it (arguments.lua). It is asked about, like everything that changes something
---- that was not begun yet.
+--- Offered only where the command line has it (arguments.lua). It is asked about, like everything that changes
+--- something that was not begun yet.
 ---@param args table
 function M.rollback(args)
   vim.ui.input({ prompt = ("Give every holder of %s its old certificate again? Type yes to go on: "):format(
@@ -40,6 +41,13 @@ function M.rollback(args)
     if not (answer and answer:lower():match("^%s*yes%s*$")) then return message.say("nothing was changed", "INFO") end
     begin("rollback", args)
   end)
+end
+
+-- A command to look at first: a journal does not know by which profile its account is reached. A run of this Neovim
+-- does.
+local function type_resume(self)
+  local run = run_module.find(self.args.journal)
+  arguments.type(("resume %s %s"):format(arguments.file(self.args.journal), arguments.account_flags(run and run.args or {})))
 end
 
 local function read(self)
@@ -58,12 +66,13 @@ function M.command(args, mods)
   local status, err = status_module.read(args.journal)
   if not status then return message.fail(err) end
   args.journal = vim.fn.fnamemodify(args.journal, ":p")
-  local self = view_module.open({ name = "status/" .. vim.fn.fnamemodify(args.journal, ":t"), filetype = "certrotate-status",
-    mods = mods, keys = {
-      { "r", "resume", function(view) M.resume(view.args) end },
+  local self = view_module.open({
+    name = "status/" .. vim.fn.fnamemodify(args.journal, ":t"), filetype = "certrotate-status", mods = mods, keys = {
+      { "r", "resume: the command", type_resume },
       { "L", "log", function(view) require("certrotate.neovim.log").command({ journal = view.args.journal }, "") end },
       { "R", "read again", read },
-    } })
+    },
+  })
   self.args = args
   read(self)
 end

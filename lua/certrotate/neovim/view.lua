@@ -20,8 +20,8 @@ View.__index = View
 local views = {}   -- by buffer
 
 local WINDOW = "setlocal foldmethod=expr foldexpr=v:lua.require'certrotate.neovim.view'.fold() foldlevel=%d "
-  .. "foldtext=v:lua.require'certrotate.neovim.view'.fold_text() fillchars+=fold:\\  wrap linebreak breakindent nolist nospell "
-  .. "nonumber norelativenumber signcolumn=no cursorline"
+  .. "foldtext=v:lua.require'certrotate.neovim.view'.fold_text() fillchars+=fold:\\  "
+  .. "wrap linebreak breakindent nolist nospell nonumber norelativenumber signcolumn=no cursorline"
 
 --- For 'foldexpr'.
 function M.fold()
@@ -167,8 +167,8 @@ function View:close()
   if self:alive() then vim.cmd("bwipeout! " .. self.buffer) end
 end
 
---- The detail of the line the cursor is on, in a window that goes away with the next move; pressed again, it is entered.
---- A closed fold is opened instead.
+--- The detail of the line the cursor is on, in a window that goes away with the next move; asked for again, it is
+--- entered. A closed fold is opened instead.
 function View:detail()
   if vim.fn.foldclosed(".") ~= -1 then return vim.cmd("normal! zo") end
   local subject = self.page.subjects and self.page.subjects[api.nvim_win_get_cursor(0)[1]]
