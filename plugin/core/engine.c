@@ -24,6 +24,7 @@
 #define GATHER_NS 1000000L     /* one millisecond */
 #define ROUNDS 16          /* of one step: a machine that never rests does not hold the host up */
 #define EVENTS 64
+#define STEP_MS 4              /* of sockets in one step of a host that has other things to do */
 
 struct cr_engine {
   pid_t process;
@@ -347,12 +348,13 @@ static bool end_transfers(struct cr_engine *engine)
   return any;
 }
 
-static void serve_sockets(struct cr_engine *engine)
+/* Until `until_ms` is over: the sockets left stay ready, and the descriptor says so. */
+static void serve_sockets(struct cr_engine *engine, int64_t until_ms)
 {
   struct cr_ready events[EVENTS];
   int running, count = cr_poller_ready(&engine->poller, events, EVENTS);
 
-  for(int i = 0; i < count; i++) {
+  for(int i = 0; i < count && (i == 0 || cr_monotonic_ms() < until_ms); i++) {
     if(engine->children.first && cr_children_own(&engine->children, events[i].fd)) {
       continue; /* end_programs looks after them */
     }
@@ -590,9 +592,9 @@ static size_t running(const struct cr_engine *engine)
   return engine->slots.count - engine->finished.count;
 }
 
-static void run(struct cr_engine *engine)
+static void run(struct cr_engine *engine, int64_t until_ms)
 {
-  serve_sockets(engine);
+  serve_sockets(engine, until_ms);
   for(int round = 0; round < ROUNDS; round++) {
     bool progress = serve_timer(engine);
     progress = end_transfers(engine) || progress;
@@ -608,7 +610,7 @@ static void run(struct cr_engine *engine)
   }
 }
 
-size_t cr_engine_step(struct cr_engine *engine)
+static size_t step(struct cr_engine *engine, int64_t until_ms)
 {
   struct cr_sigpipe guard;
 
@@ -618,7 +620,7 @@ size_t cr_engine_step(struct cr_engine *engine)
   engine->wake = false;
   read_clock(engine);
   enter_curl(engine, &guard);
-  run(engine);
+  run(engine, until_ms);
   leave_curl(&guard);
   /* Machines that were cut off by the number of rounds, not by the lack of a seat. */
   if(engine->ready.count + engine->returning.count && !cr_hosts_full(&engine->hosts)) {
@@ -626,6 +628,12 @@ size_t cr_engine_step(struct cr_engine *engine)
   }
   cr_poller_arm(&engine->poller, due_in(engine));
   return running(engine);
+}
+
+/* A handshake takes a millisecond of CPU, and many may be due at the same time. */
+size_t cr_engine_step(struct cr_engine *engine)
+{
+  return step(engine, cr_monotonic_ms() + STEP_MS);
 }
 
 /* Answers of a bulk job come one by one, microseconds apart, and each waking costs more than what it is for. So with
@@ -660,7 +668,7 @@ size_t cr_engine_wait(struct cr_engine *engine, double seconds, int extra_fd)
       gather(engine, timeout);
     }
   }
-  return cr_engine_step(engine);
+  return step(engine, INT64_MAX);
 }
 
 void cr_engine_recheck(struct cr_engine *engine)

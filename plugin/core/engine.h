@@ -44,7 +44,8 @@ int cr_engine_submit(struct cr_engine *engine, struct cr_machine *m, int64_t *id
 /* The machine ends with CANCELLED and is then taken like any other. false: unknown id or finished. */
 bool cr_engine_cancel(struct cr_engine *engine, int64_t id);
 
-/* Never blocks. Returns how many machines are still running (finished ones not counted). */
+/* Never blocks, and serves sockets for a few milliseconds at most: what is left keeps the descriptor readable.
+ * Returns how many machines are still running (finished ones not counted). */
 size_t cr_engine_step(struct cr_engine *engine);
 /* Waits up to seconds (< 0: as long as it takes) for something to do or for extra_fd (-1: none) to be readable, then
  * steps. */

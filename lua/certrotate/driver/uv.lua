@@ -9,6 +9,7 @@ local errors = require("certrotate.errors")
 local M = {}
 
 local LONG = 3600000   -- ms; vim.wait is asked again when it is over
+local BUDGET = 0.004   -- seconds of work before the editor has its turn; a step of the client keeps to as much
 
 ---@class certrotate.UvDriver: certrotate.Driver
 local Uv = { name = "uv" }
@@ -58,7 +59,7 @@ function pump(self, loop)
   self.scheduled = false
   self.pumps = self.pumps + 1
   if self.closed or loop.closed then return end
-  rearm(self, loop, loop:turn())
+  rearm(self, loop, loop:turn(self.neovim and BUDGET or nil))
 end
 
 -- Something may be due: turn the loop, in Neovim on the main loop. Many causes make one turn.

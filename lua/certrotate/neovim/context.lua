@@ -36,13 +36,31 @@ end
 
 --- One session a command, opened once. Looking at hosts needs no account: then neither the environment nor a file is
 --- read.
-function Context:connect(args)
+function Context:open(args)
   if self.aws then return self.aws end
-  if not args.anonymous then return Base.connect(self, args) end
+  if not args.anonymous then return Base.open(self, args) end
   local aws, err = require("certrotate").connect({ anonymous = true, environment = {}, ca_file = args.ca_bundle,
                                                    driver = self.driver })
   self.aws = aws
   return aws, err
+end
+
+--- The session with its credentials. They may have to be fetched: only in a task does the editor stay free.
+function Context:connect(args)
+  if self.connected or args.anonymous then return self:open(args) end
+  local aws, err = Base.connect(self, args)
+  self.connected = aws ~= nil
+  return aws, err
+end
+
+function Context:note(text) require("certrotate.neovim.message").say(text, "INFO") end -- luacheck: ignore 212
+
+--- Codes of MFA devices are valid once and for half a minute: they may be seen.
+function Context:mfa() -- luacheck: ignore 212
+  return function(serial)
+    local ok, answer = pcall(vim.fn.input, ("certrotate: code of the MFA device %s: "):format(serial))
+    return ok and vim.trim(answer) or ""
+  end
 end
 
 -- Typed without being shown; nil when nothing was. It lives as long as the call that needs it.

@@ -16,13 +16,17 @@ local M = {}
 ---@return certrotate.neovim.Job?   nil: it could not be started, and done was called
 function M.start(args, work, done)
   local context = Context.new()
-  local fine, aws, err = pcall(context.connect, context, args)
+  local fine, aws, err = pcall(context.open, context, args)
   if not fine or not aws then
     context:close()
     done(nil, context:reason(fine and err or aws), context)
     return nil
   end
-  local task = aws:task(function() return work(context, args) end)
+  local task = aws:task(function()
+    local connected, problem = context:connect(args)
+    if not connected then return nil, problem end
+    return work(context, args)
+  end)
   aws:task(function()
     local result, problem = task:wait()
     vim.schedule(function()
