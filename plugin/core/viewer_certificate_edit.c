@@ -9,6 +9,8 @@
 
 #include "xml.h"
 
+#define EDIT_ROOM 512    /* an edit seldom makes a document longer by more */
+
 static void put(struct cr_buf *out, const struct cr_region *region, size_t begin, size_t end)
 {
   cr_buf_add(out, region->config + begin, end - begin);
@@ -179,8 +181,9 @@ static size_t space_before(const struct cr_region *region, size_t at, size_t flo
 static void put_document(struct cr_buf *out, const struct cr_region *region, const struct edit *edit)
 {
   const struct cr_node *by_default = region->field[CR_FIELD_DEFAULT];
-  size_t done = 0, inner = region->element->inner.begin;
+  size_t done = 0, inner = region->element->inner.begin, room = out->max - out->len;
 
+  cr_buf_reserve(out, region->len + EDIT_ROOM < room ? region->len + EDIT_ROOM : room);
   if(edit->insert != CR_FIELD_COUNT && !by_default) {
     put(out, region, 0, inner);
     put_new_field(out, region, inner, edit->insert, edit->insert_value);

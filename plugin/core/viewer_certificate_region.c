@@ -135,7 +135,19 @@ static bool declares(struct cr_piece tag, struct cr_piece prefix, struct cr_piec
   return false;
 }
 
-/* True when both elements are in one namespace. An undeclared prefix is a namespace of its own. */
+/* A prefix means the same on `node` as on its ancestor `top` when no tag from the one up to the other has attributes. */
+static bool declares_nothing(const struct cr_region *region, const struct cr_node *node, const struct cr_node *top)
+{
+  for(; node != top; node = node->parent) {
+    struct cr_piece tag = cr_region_start_tag(region, node);
+    if(memchr(tag.at, '=', tag.len)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/* True when an element and its ancestor are in one namespace. An undeclared prefix is a namespace of its own. */
 static bool same_namespace(const struct cr_region *region, const struct cr_node *a, const struct cr_node *b)
 {
   const struct cr_node *nodes[2];
@@ -147,6 +159,11 @@ static bool same_namespace(const struct cr_region *region, const struct cr_node 
   for(int i = 0; i < 2; i++) {
     prefix[i] = cr_region_lead(region, nodes[i]);
     prefix[i].len -= prefix[i].len ? 1 : 0;
+  }
+  if(same_pieces(prefix[0], prefix[1]) && declares_nothing(region, a, b)) {
+    return true;
+  }
+  for(int i = 0; i < 2; i++) {
     for(const struct cr_node *node = nodes[i]; node && !known[i]; node = node->parent) {
       known[i] = declares(cr_region_start_tag(region, node), prefix[i], &uri[i]);
     }
