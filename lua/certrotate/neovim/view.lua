@@ -21,7 +21,7 @@ local views = {}   -- by buffer
 
 local WINDOW = "setlocal foldmethod=expr foldexpr=v:lua.require'certrotate.neovim.view'.fold() foldlevel=%d "
   .. "foldtext=v:lua.require'certrotate.neovim.view'.fold_text() fillchars+=fold:\\  "
-  .. "wrap linebreak breakindent nolist nospell nonumber norelativenumber signcolumn=no cursorline"
+  .. "wrap linebreak breakindent breakindentopt=shift:2 nolist nospell nonumber norelativenumber signcolumn=no cursorline"
 
 --- For 'foldexpr'.
 function M.fold()
