@@ -27,6 +27,25 @@ describe("the Neovim plugin", function()
     assert.equal(out.now, out.early)
   end)
 
+  it("works where it was installed, help and health included", function()
+    local prefix = command.directory()
+    finally(function() command.remove(prefix) end)
+    local said = command.shell("cmake --install build --prefix " .. command.quote(prefix) .. " 2>&1 >/dev/null")
+    local out = neovim.run([[
+      vim.cmd("CertRotate")
+      vim.cmd("help certrotate-plan")
+      local help = vim.fn.expand("%:p")
+      vim.cmd("checkhealth certrotate")
+      return { notice = T.notices[1], help = help, health = T.text(),
+               lua = debug.getinfo(require("certrotate.neovim").command, "S").source }
+    ]], { runtime = prefix .. "/share/nvim/site" })
+    assert.equal("", said)
+    assert.matches("^certrotate: :CertRotate inventory|plan|apply|.*; begin with :CertRotate inventory", out.notice)
+    assert.equal(prefix .. "/share/nvim/site/doc/certrotate.txt", out.help)
+    assert.truthy(out.health:find(prefix .. "/lib/lua/5.1/certrotate/core.so", 1, true), out.health)
+    assert.equal("@" .. prefix .. "/share/lua/5.1/certrotate/neovim.lua", out.lua)
+  end)
+
   it("can be switched off", function()
     assert.equal(0, neovim.run([[return vim.fn.exists(":CertRotate")]], { before = "vim.g.loaded_certrotate = 1" }))
   end)
@@ -55,7 +74,7 @@ describe("the Neovim plugin", function()
       local folder = vim.fn.tempname()
       vim.fn.mkdir(folder)
       local text = io.open(vim.fn.globpath(vim.o.runtimepath, "doc/certrotate.txt"), "rb"):read("*a")
-      io.open(folder .. "/certrotate.txt", "wb"):write(text)
+      vim.fn.writefile(vim.split(text, "\n"), folder .. "/certrotate.txt")
       vim.cmd("helptags " .. folder)                     -- refuses a tag that is there twice
       local tags = {}
       for line in io.lines(folder .. "/tags") do tags[line:match("^[^\t]+")] = true end

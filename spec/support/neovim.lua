@@ -53,19 +53,18 @@ end
 ]]
 
 ---@param text string   Lua; returns what is to be brought back
----@param options? { environment?: table<string,string>, before?: string, quit?: string }
----   before: Lua that runs before plugins are sourced; quit: the command Neovim ends with
+---@param options? { environment?: table<string,string>, before?: string, runtime?: string }
+---   before: Lua that runs before plugins are sourced; runtime: instead of this checkout
 ---@return any value
 ---@return string noise     what Neovim printed
 function M.run(text, options)
   options = options or {}
   local directory = command.directory()
   local script, result, init = directory .. "/script.lua", directory .. "/result", directory .. "/init.lua"
-  command.write(init, ("vim.opt.runtimepath:prepend(%q)\n%s\n"):format(M.root, options.before or ""))
+  command.write(init, ("vim.opt.runtimepath:prepend(%q)\n%s\n"):format(options.runtime or M.root, options.before or ""))
   command.write(script, ("%s\nlocal ok, value = xpcall(function()\n%s\nend, debug.traceback)\n"
     .. "local file = assert(io.open(%q, 'wb'))\n"
-    .. "file:write(vim.json.encode({ ok = ok, value = value }))\nfile:close()\nvim.cmd(%q)\n"):format(
-      PRELUDE, text, result, options.quit or "qall!"))
+    .. "file:write(vim.json.encode({ ok = ok, value = value }))\nfile:close()\nvim.cmd('qall!')\n"):format(PRELUDE, text, result))
   local environment = { HOME = directory, XDG_STATE_HOME = directory .. "/state", NVIM_LOG_FILE = directory .. "/nvim.log",
                         AWS_EC2_METADATA_DISABLED = "true" }
   for name, value in pairs(options.environment or {}) do environment[name] = value end

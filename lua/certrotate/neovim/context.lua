@@ -8,7 +8,8 @@ local M = {}
 local Base = getmetatable(base_module.new({}))
 
 ---@class certrotate.neovim.Context: certrotate.cli.Context
----@field refused? string   what `usage` said
+---@field refused? string      what `usage` said
+---@field background? boolean  see job.lua
 local Context = setmetatable({}, { __index = Base })
 Context.__index = Context
 
@@ -53,10 +54,13 @@ function Context:connect(args)
   return aws, err
 end
 
-function Context:note(text) require("certrotate.neovim.message").say(text, "INFO") end -- luacheck: ignore 212
+function Context:note(text)
+  if not self.background then require("certrotate.neovim.message").say(text, "INFO") end
+end
 
 --- Codes of MFA devices are valid once and for half a minute: they may be seen.
-function Context:mfa() -- luacheck: ignore 212
+function Context:mfa()
+  if self.background then return nil end
   return function(serial)
     local ok, answer = pcall(vim.fn.input, ("certrotate: code of the MFA device %s: "):format(serial))
     return ok and vim.trim(answer) or ""

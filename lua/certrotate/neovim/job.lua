@@ -13,9 +13,11 @@ local M = {}
 ---@param args table                                           of arguments.parse
 ---@param work fun(context: certrotate.neovim.Context, args: table): any, certrotate.Error?
 ---@param done fun(result: any, err?: certrotate.Error, context: certrotate.neovim.Context)
+---@param background? boolean   nobody asked for it: nobody is asked or told anything
 ---@return certrotate.neovim.Job?   nil: it could not be started, and done was called
-function M.start(args, work, done)
+function M.start(args, work, done, background)
   local context = Context.new()
+  context.background = background
   local fine, aws, err = pcall(context.open, context, args)
   if not fine or not aws then
     context:close()

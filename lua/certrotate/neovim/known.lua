@@ -38,7 +38,7 @@ function M.refresh(args)
   require("certrotate.neovim.job").start(args, function(context) return context.aws:inventory() end, function(inventory)
     asking[account] = nil
     if inventory then M.keep(args, inventory) end
-  end)
+  end, true)
 end
 
 return M
