@@ -365,21 +365,36 @@ describe("the Neovim plugin", function()
       assert.same({}, fleet:on(current))
     end)
 
-    it("leaves a journal that can be resumed when Neovim is left", function()
+    it("brings what was begun to its end when Neovim is left, so that the journal can be resumed", function()
       local plan, current = turn()
-      local out, noise = run(BEGIN:format(plan .. "third") .. [[return #T.notices]])
+      assert(fleet.simulator:control("faults", { operation = "UpdateDistribution", kind = "delay", seconds = 1 }))
+      finally(function() fleet.simulator:control("faults", { clear = true }) end)
+      -- Left while the first change is on its way.
+      local out, noise = run([[
+        vim.cmd("CertRotate ]] .. plan .. [[third")
+        T.line("Replace")
+        T.answer("yes")
+        vim.cmd("CertRotate apply")
+        T.wait(function()
+          local journal = vim.fn.filereadable("@DIR@/third") == 1 and table.concat(vim.fn.readfile("@DIR@/third"), "\n") or ""
+          return journal:find('"event":"intent"[^\n]*"step":"swap"')
+        end, "an intent")
+        return #T.notices
+      ]])
       assert.equal(0, out)
       assert.equal("", noise)
+      local open, outcomes = {}, 0
+      for line in command.read(fleet:path("third")):gmatch("[^\n]+") do
+        local id = line:match('"id":"(E%w+)"')
+        if id and line:find('"intent"', 1, true) then open[id] = true end
+        if id and line:find('"outcome"', 1, true) then open[id], outcomes = nil, outcomes + 1 end
+      end
+      assert.same({}, open)
+      assert.equal(1, outcomes)
       local code, said = fleet:run({ "status", fleet:path("third") })
       assert.equal(0, code)
       assert.matches("holders are being changed", said)
-      -- What was begun has its outcome.
-      local open = {}
-      for line in command.read(fleet:path("third")):gmatch("[^\n]+") do
-        local id = line:match('"id":"(E%w+)"')
-        if id then open[id] = line:find('"intent"', 1, true) and true or nil end
-      end
-      assert.same({}, open)
+      fleet.simulator:control("faults", { clear = true })
       code, said = fleet:run({ "resume", fleet:path("third"), "--edge", fleet.simulator.edge, "--poll", "100ms" })
       assert.equal(0, code, said)
       assert.same({}, fleet:on(current))
