@@ -155,6 +155,20 @@ describe("the Neovim plugin", function()
       assert.same({}, out.notices)
     end)
 
+    it("begins a plan from the inventory, with the flags that name the account", function()
+      local out = run([[
+        vim.cmd("CertRotate inventory --region us-east-1 --edge @EDGE@")
+        T.go("@OLD@")
+        T.keys("P/nonexistent<CR>")
+        T.notified("/nonexistent")
+        return { typed = vim.fn.histget(":", -1), notice = T.notices[1], shown = T.text() }
+      ]])
+      assert.matches("^CertRotate plan %-%-region us%-east%-1 %-%-edge 127.0.0.1:%d+ %-%-replace arn:%S+ "
+        .. "%-%-certificate /nonexistent$", out.typed)
+      assert.matches("^certrotate: cannot", out.notice)
+      assert.equal(out.notice, "certrotate: " .. out.shown)
+    end)
+
     it("completes without waiting, from an inventory read in the background", function()
       local config = fleet:path("aws-config")
       command.write(config, "[default]\n[profile prod]\nregion = us-east-1\n[profile stage]\n")

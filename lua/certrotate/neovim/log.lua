@@ -38,8 +38,9 @@ local function follow(run, mods)
   local last = vim.api.nvim_buf_line_count(view.buffer)
   for _, window in ipairs(view:windows()) do vim.api.nvim_win_set_cursor(window, { last, 0 }) end
   run.on_line = function(lines)
-    if #run.lines == #lines then view:show(page(run.lines)) else view:append(lines) end
-    view.page.folds = folds(run.lines)
+    if #run.lines == #lines then return view:show(page(run.lines)) end
+    view.page.folds = folds(run.lines)   -- asked for while the lines come in
+    view:append(lines)
   end
   view.on_close = function() run.on_line = nil end
 end
