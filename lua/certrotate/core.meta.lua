@@ -206,7 +206,7 @@ function client:paces(account) end
 ---@field account? integer           default: the first one
 ---@field service? string            with `operation`
 ---@field operation? string          AWS's name: "GetDistributionConfig"
----@field step? "import"|"swap"|"settle"|"verify"|"retire"
+---@field step? "import"|"swap"|"policy"|"settle"|"verify"|"retire"
 ---@field http? table                { url=, method=, headers=, body=, timeout=, connect_timeout=, max_body=, no_proxy= }
 ---@field program? table             { arguments=, timeout=, max_output= }: run without a shell; see plugin/core/call.h
 ---@field params? table              AWS's spelling for operations

@@ -18,6 +18,9 @@ local LISTINGS = {
   ["cloudfront:ListDistributions"] =
     { item = "distribution", marker = "Marker", next_marker = "NextMarker", more = "IsTruncated", root = "DistributionList",
       items = "Items" },
+  ["cloudfront:ListContinuousDeploymentPolicies"] =
+    { item = "continuous_deployment_policy", marker = "Marker", next_marker = "NextMarker",
+      root = "ContinuousDeploymentPolicyList", items = "Items" },
   ["cloudfront:ListDistributionTenantsByCustomization"] =
     { item = "distribution_tenant", marker = "Marker", next_marker = "NextMarker", items = "DistributionTenantList" },
   ["acm:ListCertificates"] =

@@ -3,6 +3,7 @@
 --
 --   aws.steps:import { identity = identity, store = "acm", name = "www" }
 --   aws.steps:swap { Id = "E1…", from = old, to = new }
+--   aws.steps:policy { Id = "E1…", from = policy, to = "" }
 --   aws.steps:settle { Ids = { "E1…" }, to = new }
 --   aws.steps:verify { server_name = "www.example.com", fingerprint = identity:fingerprint() }
 --   aws.steps:retire { reference = old, changed = { "E1…" }, dry_run = true }
@@ -32,6 +33,9 @@ end
 Steps.import = step("import")
 --- Changes one holder's certificate; kind "conflict" when it names neither `from` nor `to`.
 Steps.swap = step("swap")
+--- Detaches a continuous-deployment policy from its primary (`to` = ""), or attaches it (`from` = ""); kind "conflict"
+--- when another one is attached, or the policy is gone.
+Steps.policy = step("policy")
 --- Waits until every holder is Deployed.
 Steps.settle = step("settle", function(session, params)
   if params.poll == nil then params.poll = session.poll end

@@ -436,7 +436,7 @@ static void free_tree(void *payload)
   cr_tree_free(payload);
 }
 
-static const char *const step_names[] = {"import", "swap", "settle", "verify", "retire", NULL};
+static const char *const step_names[] = {"import", "swap", "policy", "settle", "verify", "retire", NULL};
 
 static const char *need_step(lua_State *L, const char *name)
 {

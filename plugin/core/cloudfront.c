@@ -153,5 +153,9 @@ const struct cr_operation cr_cloudfront_operations[] = {
   { CLOUDFRONT, .name = "ListDistributionTenantsByCustomization", .method = "POST",
     .path = VERSION "/distribution-tenants-by-customization", .params = tenants_by_customization, .idempotent = true,
     .prepare = tenants_body },
+  { CLOUDFRONT, .name = "GetContinuousDeploymentPolicy", .method = "GET", .path = VERSION "/continuous-deployment-policy/{Id}",
+    .params = by_id, .idempotent = true, .with_etag = true, .wrap = "ContinuousDeploymentPolicy" },
+  { CLOUDFRONT, .name = "ListContinuousDeploymentPolicies", .method = "GET", .path = VERSION "/continuous-deployment-policy",
+    .params = listing, .idempotent = true, .wrap = "ContinuousDeploymentPolicyList", .prepare = list_by_the_hundred },
   { .name = NULL },
 };

@@ -7,7 +7,7 @@
 
 #include "call.h"
 
-/* One maker for every step. name: "import", "swap", "settle", "verify", "retire". identity: import only.
+/* One maker for every step. name: "import", "swap", "policy", "settle", "verify", "retire". identity: import only.
  * An unknown, missing or ill-typed parameter is an error of kind INPUT. A failed call keeps its code, status and
  * request id in the step's error.
  *
@@ -21,6 +21,11 @@
  *           visible_patience=seconds (90; InvalidViewerCertificate soon after an import) }
  *      -> { Id=, changed=bool, ETag=, Status= ("" when nothing was written), reads=, writes= (accepted) }
  *         fails CONFLICT "ForeignCertificate" when it names neither.
+ * policy  { Id=, from= (policy to detach, or ""), to= (policy to attach, or ""), settle_patience=seconds (1800) }
+ *      -> as swap. Changes ContinuousDeploymentPolicyId of a primary distribution and nothing else.
+ *         fails CONFLICT "ForeignPolicy" when it names neither; CONFLICT with AWS's code when the policy was deleted or
+ *         is bound elsewhere (NoSuchContinuousDeploymentPolicy, ContinuousDeploymentPolicyInUse,
+ *         StagingDistributionInUse).
  * settle  { Ids={..}, to=, poll=seconds (20), timeout=seconds (3600; 0: one look), listing=bool }
  *      -> { settled=bool (nothing left to wait for), holders={ {Id=,Status=,reference=}.. }, foreign={Id..} }
  *         a holder that does not name `to` any more is foreign and not waited for; one that was deleted has the

@@ -85,9 +85,8 @@ static void put_content(struct cr_buf *out, const struct cr_region *region, cons
   }
 }
 
-/* A field as it stands but for its local name and its value; "<A/>" is opened. */
-static void put_field(struct cr_buf *out, const struct cr_region *region, const struct cr_node *node, const char *name,
-                      const char *value)
+void cr_region_put_field(struct cr_buf *out, const struct cr_region *region, const struct cr_node *node,
+                         const char *name, const char *value)
 {
   struct cr_piece tag = cr_region_start_tag(region, node), lead = cr_region_lead(region, node);
   size_t named = 1 + cr_tag_name_length(tag.at + 1, tag.len - 1);
@@ -202,7 +201,7 @@ static void put_document(struct cr_buf *out, const struct cr_region *region, con
       done = child->outer.end;
     } else if(edit->name[field]) {
       put(out, region, done, child->outer.begin);
-      put_field(out, region, child, edit->name[field], edit->value[field]);
+      cr_region_put_field(out, region, child, edit->name[field], edit->value[field]);
       done = child->outer.end;
     } else if(edit->insert != CR_FIELD_COUNT && child == by_default) {
       put(out, region, done, child->outer.end);

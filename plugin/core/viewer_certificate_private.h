@@ -1,13 +1,15 @@
-/* viewer_certificate_private.h - what the files behind viewer_certificate.h share; nobody else includes it.
+/* viewer_certificate_private.h - what the files behind viewer_certificate.h and policy_id.h share; nobody else includes it.
  *
  * viewer_certificate_region.c   where ViewerCertificate and its fields lie, namespaces and encodings considered
  * viewer_certificate.c          what they name, and the two public functions
- * viewer_certificate_edit.c     the same bytes with another name in them */
+ * viewer_certificate_edit.c     the same bytes with another name in them
+ * policy_id.c                   the same for the other element a rotation may touch: cr_region_parse, _child, _put_field */
 #ifndef CR_VIEWER_CERTIFICATE_PRIVATE_H
 #define CR_VIEWER_CERTIFICATE_PRIVATE_H
 
 #include "node.h"
 #include "viewer_certificate.h"
+#include "xml.h"
 
 enum cr_field {
   CR_FIELD_DEFAULT,
@@ -43,6 +45,12 @@ struct cr_region {
 
 /* viewer_certificate_region.c: region->tree is to be freed whatever the result. */
 int cr_region_locate(struct cr_region *region, const char *config, size_t len, struct cr_error *err);
+/* The part of it that needs no ViewerCertificate: the children of the root that the view names become nodes. The view
+ * must outlive the call. */
+int cr_region_parse(struct cr_region *region, const struct cr_xml_view *view, const char *config, size_t len,
+                    struct cr_error *err);
+/* The first child of the root with this local name in the root's namespace, and how many there are. */
+const struct cr_node *cr_region_child(const struct cr_region *region, const char *name, size_t *count);
 struct cr_piece cr_region_start_tag(const struct cr_region *region, const struct cr_node *node);
 /* The prefix of an element's name with its colon: "cf:" of "cf:Id", empty of "Id". */
 struct cr_piece cr_region_lead(const struct cr_region *region, const struct cr_node *node);
@@ -52,6 +60,9 @@ size_t cr_tag_name_length(const char *at, size_t len);
 /* viewer_certificate_edit.c: appends the document naming `to`, a reference to something in `store`. A failed append is
  * found by cr_buf_check. */
 void cr_region_edit(const struct cr_region *region, enum cr_store store, const char *to, struct cr_buf *out);
+/* Appends one element as it stands but for its local name and its character data; "<A/>" is opened. */
+void cr_region_put_field(struct cr_buf *out, const struct cr_region *region, const struct cr_node *node,
+                         const char *name, const char *value);
 
 /* "acm" or "iam" */
 const char *cr_store_word(enum cr_store store);

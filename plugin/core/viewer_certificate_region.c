@@ -238,25 +238,43 @@ static enum cr_field field_of(const struct cr_region *region, const struct cr_no
 }
 
 /* Finds ViewerCertificate and its known children. region->tree is to be freed whatever the result. */
+const struct cr_node *cr_region_child(const struct cr_region *region, const char *name, size_t *count)
+{
+  const struct cr_node *first = NULL;
+
+  *count = 0;
+  for(const struct cr_node *node = region->tree.root->first; node; node = node->next) {
+    if(cr_streq(node->name, name) && same_namespace(region, node, region->tree.root)) {
+      first = first ? first : node;
+      (*count)++;
+    }
+  }
+  return first;
+}
+
+int cr_region_parse(struct cr_region *region, const struct cr_xml_view *view, const char *config, size_t len,
+                    struct cr_error *err)
+{
+  memset(region, 0, sizeof *region);
+  region->config = config;
+  region->len = len;
+  cr_tree_init(&region->tree, TREE_MAX);
+  if(check_encoding(config, len, err) < 0) {
+    return -1;
+  }
+  return cr_xml_parse(&region->tree, view, config, len, err);
+}
+
 int cr_region_locate(struct cr_region *region, const char *config, size_t len, struct cr_error *err)
 {
   static const char *const only[] = {"ViewerCertificate", NULL};
   static const struct cr_xml_view view = {.names = only};
   size_t found = 0;
 
-  memset(region, 0, sizeof *region);
-  region->config = config;
-  region->len = len;
-  cr_tree_init(&region->tree, TREE_MAX);
-  if(check_encoding(config, len, err) < 0 || cr_xml_parse(&region->tree, &view, config, len, err) < 0) {
+  if(cr_region_parse(region, &view, config, len, err) < 0) {
     return -1;
   }
-  for(const struct cr_node *node = region->tree.root->first; node; node = node->next) {
-    if(same_namespace(region, node, region->tree.root)) {
-      region->element = node;
-      found++;
-    }
-  }
+  region->element = cr_region_child(region, only[0], &found);
   if(found == 0) {
     return cr_fail(err, CR_KIND_PARSE, "NoViewerCertificate",
                    "no ViewerCertificate directly below the root: this is not a distribution's configuration but %s",

@@ -83,6 +83,7 @@ struct fake {
   int page;                    /* of every listing */
   int overlap;                 /* distributions repeated on the next page */
   int64_t propagation_ms, listing_lag_ms, visible_lag_ms, usable_lag_ms, memory_ms;
+  bool policy_only;            /* an update may change ContinuousDeploymentPolicyId, and not ViewerCertificate */
   const char *tenant;          /* names this certificate */
   int tenant_pages;            /* empty pages before it */
   struct fake_fault faults[8];
@@ -578,6 +579,17 @@ static inline void fake_iam_serve(struct fake *fake, const char *operation, cons
 
 /* --- CloudFront ---------------------------------------------------------------------------------------------- */
 
+/* The element that attaches a policy, as these configurations write it; begin == end where it would be. */
+static inline void fake_policy(const char *config, size_t len, size_t *begin, size_t *end)
+{
+  char *copy = fake_print("%.*s", (int)len, config);
+  const char *from = strstr(copy, "<ContinuousDeploymentPolicyId"), *to = strstr(copy, "<Staging>");
+  CHECK(to != NULL);
+  *end = to ? (size_t)(to - copy) : 0;
+  *begin = from ? (size_t)(from - copy) : *end;
+  free(copy);
+}
+
 static inline void fake_region(const char *config, size_t len, size_t *begin, size_t *end)
 {
   char *copy = fake_print("%.*s", (int)len, config);
@@ -589,11 +601,11 @@ static inline void fake_region(const char *config, size_t len, size_t *begin, si
 }
 
 /* Rule 1: outside the region nothing changes. */
-static inline void fake_check_outside(const char *before, const char *after, size_t after_len)
+static inline void fake_check_outside(const char *before, const char *after, size_t after_len, bool policy)
 {
   size_t b1, e1, b2, e2, before_len = strlen(before);
-  fake_region(before, before_len, &b1, &e1);
-  fake_region(after, after_len, &b2, &e2);
+  (policy ? fake_policy : fake_region)(before, before_len, &b1, &e1);
+  (policy ? fake_policy : fake_region)(after, after_len, &b2, &e2);
   CHECK(b1 == b2 && memcmp(before, after, b1) == 0);
   CHECK(before_len - e1 == after_len - e2 && memcmp(before + e1, after + e2, before_len - e1) == 0);
 }
@@ -662,7 +674,7 @@ static inline void fake_cf_update(struct fake *fake, struct fake_distribution *d
                "The specified SSL certificate doesn't exist, isn't in us-east-1 region, isn't valid, or doesn't "
                "include a valid certificate chain.");
   } else {
-    fake_check_outside(d->config, config, request->body_len);
+    fake_check_outside(d->config, config, request->body_len, fake->policy_only);
     fake_remember(fake, d->config);
     fake_cf_change(fake, d, config);
     config = NULL;

@@ -93,6 +93,10 @@ static void test_cloudfront_requests(void)
   check_request("cloudfront", "UpdateDistribution",
                 "{\"Id\":\"a/b\",\"IfMatch\":\"E2QWRUHAPOMQZL\",\"DistributionConfig\":\"<x>\\u00fc &amp;\\n</x>\"}",
                 "PUT", url, "<x>\xc3\xbc &amp;\n</x>", NULL);
+  check_request("cloudfront", "GetContinuousDeploymentPolicy", "{\"Id\":\"4d2b-1\"}", "GET",
+                "https://cloudfront.amazonaws.com/2020-05-31/continuous-deployment-policy/4d2b-1", "", NULL);
+  check_request("cloudfront", "ListContinuousDeploymentPolicies", "{}", "GET",
+                "https://cloudfront.amazonaws.com/2020-05-31/continuous-deployment-policy?MaxItems=100", "", NULL);
   check_request("cloudfront", "ListDistributionTenantsByCustomization", "{\"CertificateArn\":\"" ARN "\"}", "POST",
                 "https://cloudfront.amazonaws.com/2020-05-31/distribution-tenants-by-customization",
                 "<ListDistributionTenantsByCustomizationRequest xmlns=\"" NS "\"><CertificateArn>" ARN
