@@ -19,7 +19,7 @@ local LISTINGS = {
     { item = "distribution", marker = "Marker", next_marker = "NextMarker", more = "IsTruncated", root = "DistributionList",
       items = "Items" },
   ["cloudfront:ListContinuousDeploymentPolicies"] =
-    { item = "continuous_deployment_policy", marker = "Marker", next_marker = "NextMarker",
+    { item = "continuous_deployment_policy", plural = "continuous_deployment_policies", marker = "Marker", next_marker = "NextMarker",
       root = "ContinuousDeploymentPolicyList", items = "Items" },
   ["cloudfront:ListDistributionTenantsByCustomization"] =
     { item = "distribution_tenant", marker = "Marker", next_marker = "NextMarker", items = "DistributionTenantList" },

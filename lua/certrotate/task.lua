@@ -712,6 +712,10 @@ function Loop:interrupt(reason)
   wake_host(self)
 end
 
+--- Whether it was asked twice: then nothing more is to be begun, not even what `shielded` would allow.
+---@return boolean
+function Loop:leaving() return self._interrupts > 1 end
+
 --- Forgets an interrupt: new work is accepted again.
 function Loop:uninterrupt()
   self.interrupted, self._interrupts = nil, 0

@@ -9,7 +9,7 @@ local function facts(overrides)
   local base = {
     replace = made.OLD, old = { reference = made.OLD, store = "acm", type = "IMPORTED" }, store = "acm",
     names = { "*.example.com" }, identity_findings = {}, holders = holders, left_out = {},
-    inventory = made.inventory(overrides.all or holders), continuous_deployment = {}, dedicated_ip_quota = quota.given(2),
+    inventory = made.inventory(overrides.all or holders), units = {}, dedicated_ip_quota = quota.given(2),
   }
   for key, value in pairs(overrides) do
     if key ~= "all" then base[key] = value end
@@ -38,7 +38,6 @@ describe("check", function()
     assert.same({ "refuse AliasNotCovered" }, codes({ names = { "other.example" } , holders = { made.holder("E1") } }))
     assert.same({ "refuse IamOnMultiTenant" },
       codes({ store = "iam", holders = { made.holder("E1", { ConnectionMode = "tenant-only" }) } }))
-    assert.same({ "refuse ContinuousDeployment" }, codes({ continuous_deployment = { E2 = "policy-1" } }))
     assert.same({ "refuse StoreInChina" }, codes({ partition = "aws-cn" }))
     assert.same({ "refuse HttpVersionsDiffer" },
       codes({ holders = { made.holder("E1"), made.holder("E2", { HttpVersion = "http1.1" }) } }))

@@ -10,6 +10,8 @@ function M.flags(command)
   command:option("--replace", "Reference of the certificate to replace: its ACM ARN or IAM id.")
   command:option("--store", "Where the new one goes; default: where the old one is."):choices({ "acm", "iam" })
   command:option("--only", "Change only these distributions (ids)."):args("+")
+  command:flag("--detach-continuous-deployment", "Change distributions under a continuous-deployment policy too: detach "
+    .. "it, change primary and staging, attach it again. Default: they are left out.")
   command:option("--dedicated-ip-quota",
     "Certificates the account may use with dedicated IP addresses; default: as Service Quotas says.")
 end
@@ -20,6 +22,7 @@ function M.options(context, args)
   if not identity then return nil, files end
   return {
     replace = args.replace, with = identity, files = files, store = args.store, only = args.only, trust = args.trust,
+    continuous_deployment = args.detach_continuous_deployment and "detach" or nil,
     dedicated_ip_quota = context:number(args.dedicated_ip_quota, "--dedicated-ip-quota", 1),
   }
 end

@@ -4,6 +4,19 @@ local table_report = require("certrotate.report.table")
 
 local M = {}
 
+-- Who is left out, by reason, in the order of the plan.
+local function left_out(list)
+  local reasons, by_reason = {}, {}
+  for _, left in ipairs(list) do
+    if not by_reason[left.reason] then
+      by_reason[left.reason] = {}
+      reasons[#reasons + 1] = left.reason
+    end
+    table.insert(by_reason[left.reason], left.Id)
+  end
+  return reasons, by_reason
+end
+
 local function traits(holder)
   local list = { holder.charged and "dedicated IP"
     or holder.SSLSupportMethod == "vip" and "dedicated IP, not charged" or holder.SSLSupportMethod }
@@ -40,18 +53,18 @@ function M.text(plan, width)
     { title = "ALIASES", shrink = true }, { title = "SSL METHOD" } }, rows, width)
   for index, wave in ipairs(plan.waves) do
     local soak = wave.soak > 0 and index < #plan.waves and (", then %s to watch"):format(fmt.duration(wave.soak)) or ""
-    if not singles then
+    if not singles or wave.unit then
       say("Wave %d: %d at a time%s%s", index, wave.parallel, soak,
         wave.reason ~= "" and "; " .. table_report.clean(wave.reason) or "")
     elseif index == 1 then
       say("%s%s", table_report.clean(wave.reason), soak)
     end
   end
-  if #plan.left_out > 0 then
-    local ids = {}
-    for i, left in ipairs(plan.left_out) do ids[i] = left.Id end
-    say("Left out: %s (%s); the old certificate cannot be retired while they use it", fmt.list(ids, 6),
-      plan.left_out[1].reason)
+  local reasons, by_reason = left_out(plan.left_out)
+  for _, reason in ipairs(reasons) do
+    local ids = by_reason[reason]
+    say("Left out: %s (%s); the old certificate cannot be retired while %s it", fmt.list(ids, 6), reason,
+      #ids == 1 and "this one uses" or "they use")
   end
   local p = plan.prediction
   say("%s in about %s (a deployment taken as %s)", fmt.plural(total, "holder"), fmt.duration(p.seconds),

@@ -88,6 +88,7 @@ function M.new(options)
       end
     end,
     settling = function(event)
+      if not wave then return end
       local before = wave.deployed
       wave.settling, wave.deployed = event.total, event.deployed
       if not live and event.deployed ~= before and event.deployed < event.total then
@@ -108,6 +109,19 @@ function M.new(options)
     soak = function(event)
       if event.seconds > 0 then say(event.at, ("watching for %s"):format(fmt.duration(event.seconds))) end
     end,
+    detach = function(event)
+      say(event.at, ("policy %s detached from %s; until it is attached again staging gets no viewers"):format(event.policy,
+        event.id))
+    end,
+    attach = function(event)
+      say(event.at, ("policy %s attached to %s again"):format(event.policy, event.id))
+    end,
+    restoring = function(event)
+      wave = nil
+      say(event.at, paint("33", ("%s; attaching policy %s to %s again first%s"):format(
+        event.interrupted and "interrupted" or "stopping", event.policy, event.id,
+        event.interrupted and " (interrupt once more to leave it detached)" or "")))
+    end,
     conflict = function(event)
       say(event.at, paint("33", ("left alone: %s: %s"):format(event.id, event.message)))
     end,
@@ -121,7 +135,7 @@ function M.new(options)
     end,
     interrupted = function(event)
       wave = nil
-      say(event.at, "interrupted; what was begun has been finished")
+      say(event.at, event.error.detached and "interrupted" or "interrupted; what was begun has been finished")
     end,
     -- What stopped it is told by whoever asked for the run; only the live line is taken away.
     stopped = function()

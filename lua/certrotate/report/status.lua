@@ -23,6 +23,12 @@ function M.text(status, path)
   if status.to then say("To    %s", status.to) end
   for index, wave in ipairs(status.waves) do
     say("Wave %d %-14s %d of %d changed%s", index, wave.name, wave.done, wave.total, wave.settled and ", Deployed" or "")
+    local unit = wave.unit
+    if unit and unit.message then
+      say("  %s", unit.message)
+    elseif unit and unit.detached then
+      say("  Policy %s is detached from %s, or was about to be: resuming attaches it again", unit.policy, unit.Id)
+    end
   end
   for _, failure in ipairs(status.failed) do say("Failed: %s: %s", failure.Id, failure.message) end
   if status.torn then say("The last line was cut off while it was written; resuming copes with that.") end

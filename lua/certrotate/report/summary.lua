@@ -19,6 +19,9 @@ function M.text(report)
   for _, conflict in ipairs(report.conflicts) do
     say("Left alone: %s: %s", conflict.Id, table_report.clean(conflict.message))
   end
+  for _, unit in ipairs(report.units or {}) do
+    if unit.attached then say("Continuous-deployment policy %s is attached to %s", unit.policy, unit.Id) end
+  end
   if #report.left_behind > 0 then
     say("Still on the old certificate: %s; make another plan for them", fmt.list(report.left_behind, 6))
   end

@@ -1,5 +1,6 @@
 --- Everything that can be known before the first change: what AWS would refuse, and what a person would
 --- want to know. Reads; never writes. `evaluate` is pure, so every rule is tested without a network.
+local continuous_deployment = require("certrotate.rotation.continuous_deployment")
 local core = require("certrotate.core")
 local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
@@ -9,6 +10,10 @@ local quota_module = require("certrotate.rotation.quota")
 
 local M = {}
 
+-- What a deployment takes where nothing better is known, and the three calls of one change.
+M.DEPLOY_SECONDS = 300
+M.CALL_SECONDS = 1.5
+
 ---@class certrotate.CheckOptions
 ---@field with certrotate.Identity
 ---@field replace? string                    reference of the certificate to be replaced
@@ -17,6 +22,9 @@ local M = {}
 ---@field trust? string                      PEM file with more roots
 ---@field dedicated_ip_quota? integer        default: what Service Quotas says
 ---@field wait_for_quota? number             seconds the rotation may wait for a higher one: too low is no refusal then
+---@field continuous_deployment? "detach"    change holders under a continuous-deployment policy too, as units: the
+---                                          policy is detached meanwhile; default: they are left out
+---@field deploy_seconds? number             what a deployment takes, for what is told about that
 ---@field inventory? certrotate.Inventory
 
 ---@class certrotate.CheckResult
@@ -24,7 +32,8 @@ local M = {}
 ---@field refused boolean
 ---@field nothing_to_do? string              why there is nothing to do
 ---@field inventory? certrotate.Inventory
----@field holders certrotate.Holder[]        what would be changed
+---@field holders certrotate.Holder[]        what would be changed, units included
+---@field units certrotate.Unit[]            those of the continuous deployments that would be changed as a unit
 ---@field left_out { Id: string, reason: string }[]
 ---@field store "acm"|"iam"
 ---@field replace? string                    reference of the old one, as distributions name it
@@ -114,15 +123,36 @@ local function check_holders(facts, out)
       finding(out, "refuse", "IamOnMultiTenant",
         "%s is multi-tenant and takes ACM certificates only; use --store acm", holder.Id)
     end
-    if facts.continuous_deployment[holder.Id] then
-      finding(out, "refuse", "ContinuousDeployment",
-        "%s has continuous-deployment policy %s, under which CloudFront refuses certificate changes; detach it first, "
-        .. "or leave the distribution out with --only", holder.Id, facts.continuous_deployment[holder.Id])
-    end
   end
   if #in_progress > 0 then
     finding(out, "warn", "InProgress", "%d of the distributions are being deployed right now (%s); each is waited for",
       #in_progress, some(in_progress, 4))
+  end
+end
+
+-- Holders under a continuous-deployment policy: left out, or changed as a unit. Without any other holder there is
+-- nothing that could be done: a refusal.
+local function check_units(facts, out)
+  local deploy = facts.deploy_seconds or M.DEPLOY_SECONDS
+  for _, unit in ipairs(facts.units or {}) do
+    local who, one = continuous_deployment.describe(unit), #unit.holders == 1
+    if unit.rotate then
+      finding(out, "warn", "PolicyDetached",
+        "continuous-deployment policy %s is detached from %s while %s, and attached again: for %s or less "
+        .. "no viewer is sent to staging (now: %s)", unit.policy, unit.primary,
+        #unit.holders > 1 and "the distributions it binds are changed" or unit.holders[1] .. " is changed",
+        fmt.duration(continuous_deployment.seconds(deploy, M.CALL_SECONDS, #unit.holders)), unit.traffic)
+    elseif unit.refused then
+      finding(out, "refuse", "ContinuousDeployment",
+        "%s take%s part in a continuous deployment (policy %s), under which CloudFront refuses certificate changes: %s",
+        who, #unit.staging == 0 and "s" or "", unit.policy, unit.refused)
+    else
+      finding(out, #facts.holders == 0 and "refuse" or "warn", "ContinuousDeployment",
+        "%s take%s part in a continuous deployment (policy %s), under which CloudFront refuses certificate changes: "
+        .. "left out, and the old certificate cannot be retired while %s %s it; %s", who, #unit.staging == 0 and "s" or "",
+        unit.policy, table.concat(unit.holders, " and "), one and "uses" or "use",
+        unit.obstacle or "--detach-continuous-deployment changes them as a unit")
+    end
   end
 end
 
@@ -165,9 +195,9 @@ local function check_quota(facts, out)
 end
 
 --- The rules, on facts gathered before.
----@param facts table  replace?, old?, to?, store, names, identity_findings, holders, inventory, continuous_deployment,
+---@param facts table  replace?, old?, to?, store, names, identity_findings, holders, inventory, units (decided),
 ---                    dedicated_ip_quota (where a holder uses dedicated IP addresses), wait_for_quota?, iam_summary?,
----                    clock_offset?, unknown_only?
+---                    clock_offset?, unknown_only?, deploy_seconds?
 ---@return certrotate.Finding[]
 function M.evaluate(facts)
   local out = {}
@@ -183,6 +213,7 @@ function M.evaluate(facts)
   check_aliases(facts, out)
   check_http_versions(facts, out)
   check_holders(facts, out)
+  check_units(facts, out)
   check_others(facts, out)
   check_quota(facts, out)
   if facts.clock_offset and math.abs(facts.clock_offset) >= 300 then
@@ -190,24 +221,6 @@ function M.evaluate(facts)
       fmt.duration(math.abs(facts.clock_offset)), facts.clock_offset > 0 and "behind" or "ahead")
   end
   return out
-end
-
--- The summary of a distribution does not say whether a continuous-deployment policy is attached.
-local function continuous_deployment(aws, holders)
-  local found, failure = {}, nil
-  aws.loop:each(holders, 8, function(holder)
-    if failure then return true end
-    local got, err = aws.cloudfront:get_distribution_config({ Id = holder.Id })
-    if not got then
-      failure = failure or err
-      return nil, err
-    end
-    local policy = got.DistributionConfig and got.DistributionConfig.ContinuousDeploymentPolicyId
-    if type(policy) == "string" and policy ~= "" then found[holder.Id] = policy end
-    return true
-  end)
-  if failure then return nil, failure end
-  return found
 end
 
 -- SHA-256 of the leaf a store has; nil when it is no certificate, nil and an error when it cannot be read.
@@ -295,6 +308,33 @@ local function choose_holders(facts, only)
   facts.holders, facts.left_out, facts.unknown_only = chosen, left_out, unknown
 end
 
+-- Finds the continuous deployments among the chosen holders, and takes out those that are not to be changed.
+local function choose_units(aws, facts, options)
+  local err
+  facts.units, err = continuous_deployment.find(aws, facts.inventory, facts.holders,
+    { from = facts.replace, to = facts.to })
+  if not facts.units then return nil, err end
+  local named
+  if options.only then
+    named = {}
+    for _, id in ipairs(options.only) do named[id] = true end
+  end
+  continuous_deployment.decide(facts.units, named, options.continuous_deployment == "detach")
+  local bound, kept = {}, {}
+  for _, unit in ipairs(facts.units) do
+    for _, id in ipairs(unit.rotate and {} or unit.holders) do bound[id] = unit.policy end
+  end
+  for _, holder in ipairs(facts.holders) do
+    if bound[holder.Id] then
+      facts.left_out[#facts.left_out + 1] = { Id = holder.Id, reason = "continuous-deployment policy " .. bound[holder.Id] }
+    else
+      kept[#kept + 1] = holder
+    end
+  end
+  facts.holders = kept
+  return true
+end
+
 --- Gathers the facts and applies the rules. Failing to gather one is an error, not a finding.
 ---@param aws certrotate.Session
 ---@param options certrotate.CheckOptions
@@ -303,6 +343,10 @@ end
 function M.run(aws, options)
   local identity = options.with
   if not identity then error("check: `with` must be an identity", 2) end
+  local detach = options.continuous_deployment
+  if detach ~= nil and detach ~= "detach" then
+    error("check: `continuous_deployment` must be \"detach\" or left out", 2)
+  end
   local inventory, err = options.inventory
   if not inventory then
     inventory, err = inventory_module.build(aws)
@@ -311,7 +355,7 @@ function M.run(aws, options)
   local leaf = identity:leaf()
   local facts = {
     replace = options.replace, inventory = inventory, names = leaf.names, partition = aws.partition,
-    wait_for_quota = options.wait_for_quota,
+    wait_for_quota = options.wait_for_quota, deploy_seconds = options.deploy_seconds,
   }
   if facts.replace then
     facts.old, err = old_certificate(aws, inventory, facts.replace)
@@ -326,8 +370,9 @@ function M.run(aws, options)
   facts.identity_findings, err = identity:check({ store = facts.store, now = now, trust = options.trust })
   if not facts.identity_findings then return nil, err end
   choose_holders(facts, options.only)
-  facts.continuous_deployment, err = continuous_deployment(aws, facts.holders)
-  if not facts.continuous_deployment then return nil, err end
+  local ok
+  ok, err = choose_units(aws, facts, options)
+  if not ok then return nil, err end
   if facts.store == "iam" then
     local summary, why = aws.iam:get_account_summary()
     if not summary and why.code ~= "AccessDenied" then return nil, why end
@@ -340,14 +385,17 @@ function M.run(aws, options)
   local findings = M.evaluate(facts)
   local result = {
     findings = findings, refused = false, inventory = inventory, holders = facts.holders, left_out = facts.left_out,
-    store = facts.store, replace = facts.replace, old = facts.old, to = facts.to, identity = leaf,
+    store = facts.store, replace = facts.replace, old = facts.old, to = facts.to, identity = leaf, units = {},
   }
+  for _, unit in ipairs(facts.units) do
+    if unit.rotate then result.units[#result.units + 1] = unit end
+  end
   for _, one in ipairs(findings) do
     if one.level == "refuse" then result.refused = true end
   end
   if facts.old and facts.old.fingerprint == leaf.fingerprint then
     result.nothing_to_do = ("%s already is this certificate"):format(facts.replace)
-  elseif facts.replace and facts.old and #facts.holders == 0 then
+  elseif facts.replace and facts.old and #facts.holders == 0 and #facts.units == 0 then
     result.nothing_to_do = ("no distribution uses %s"):format(facts.replace)
   end
   return result

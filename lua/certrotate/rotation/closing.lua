@@ -1,4 +1,5 @@
 --- How a rotation came out: what every holder names in the end, how long it took, what it cost.
+local continuous_deployment = require("certrotate.rotation.continuous_deployment")
 local cost = require("certrotate.rotation.cost")
 local inventory_module = require("certrotate.rotation.inventory")
 local journal_module = require("certrotate.rotation.journal")
@@ -25,12 +26,26 @@ local function suspects(plan, state, holders)
   return list
 end
 
+-- Which policy the primary of each unit has attached now, by the wave's number.
+local function attached_policies(aws, plan)
+  local attached = {}
+  for index, wave in ipairs(plan.waves) do
+    if wave.unit then
+      local policy, err = continuous_deployment.attached(aws, wave.unit.primary)
+      if not policy and err.code ~= "NoSuchDistribution" then return nil, err end
+      attached[index] = policy or ""
+    end
+  end
+  return attached
+end
+
 --- Looks at every holder once more: who still names the old certificate (a new distribution, a promoted staging
--- copy), who names a third one. A listing may lag, so whoever looks wrong in it is asked itself.
+-- copy), who names a third one, and which policies are attached. A listing may lag, so whoever looks wrong in it is
+-- asked itself.
 ---@param aws certrotate.Session
 ---@param plan certrotate.Plan
 ---@param state certrotate.JournalState
----@return { left_behind: string[], foreign: table<string, string> }?
+---@return { left_behind: string[], foreign: table<string, string>, policies: table<integer, string> }?
 ---@return certrotate.Error?
 function M.look(aws, plan, state)
   local holders, err = inventory_module.list_holders(aws)
@@ -50,6 +65,8 @@ function M.look(aws, plan, state)
   end)
   if not done then return nil, err end
   table.sort(found.left_behind)
+  found.policies, err = attached_policies(aws, plan)
+  if not found.policies then return nil, err end
   return found
 end
 
@@ -73,10 +90,29 @@ local function counts(plan, state)
   return changed, charged
 end
 
+-- The continuous deployments as they are in the end. One whose policy is not attached is a conflict: nothing that is
+-- detached may count as done.
+local function unit_list(plan, state, found, conflicts)
+  local list = json.array({})
+  for index, wave in ipairs(plan.waves) do
+    local unit = wave.unit
+    if unit then
+      local policy = found.policies[index]
+      list[#list + 1] = { Id = unit.primary, policy = unit.policy, attached = policy == unit.policy }
+      if policy ~= unit.policy then
+        conflicts[unit.primary] = state.units[index].conflict or conflicts[unit.primary]
+          or ("continuous-deployment policy %s is not attached to it any more (%s): somebody else changed that"):format(
+            unit.policy, policy == "" and "none is" or policy .. " is")
+      end
+    end
+  end
+  return list
+end
+
 --- The report. Pure.
 ---@param plan certrotate.Plan
 ---@param state certrotate.JournalState
----@param found { left_behind: string[], foreign: table<string, string> }
+---@param found { left_behind: string[], foreign: table<string, string>, policies: table<integer, string> }
 ---@param context { now: number, deploy_seconds?: number, call_seconds?: number, cost?: certrotate.CostOptions, journal: string }
 ---@return certrotate.Report
 function M.report(plan, state, found, context)
@@ -90,6 +126,7 @@ function M.report(plan, state, found, context)
   for _, list in ipairs({ state.conflicts, found.foreign }) do
     for id, message in pairs(list) do conflicts[id] = conflicts[id] or message end
   end
+  local units = unit_list(plan, state, found, conflicts)
   -- Looked at again long after it was finished, it did not take longer for that.
   local ended = state.ended or context.now
   local prediction = plan.prediction
@@ -97,7 +134,7 @@ function M.report(plan, state, found, context)
     context.deploy_seconds or prediction.deploy_seconds)
   local report = {
     reference = state.to, adopted = state.adopted or false, holders = #plan:holders(), changed = changed,
-    conflicts = conflict_list(conflicts), left_behind = json.array(found.left_behind), started = state.started,
+    conflicts = conflict_list(conflicts), units = units, left_behind = json.array(found.left_behind), started = state.started,
     ended = ended, seconds = ended - state.started, overlap_seconds = overlap, charge = charge(overlap),
     one_at_a_time = { overlap_seconds = single, charge = charge(single) }, journal = context.journal,
   }

@@ -12,8 +12,9 @@ local M = {}
 ---@class certrotate.JournalEntry
 ---@field at number        Unix seconds
 ---@field event "quota"|"begin"|"intent"|"outcome"|"wave"|"end"
----@field step? "import"|"swap"|"settle"|"verify"|"retire"
----@field id? string       holder
+---@field step? "import"|"swap"|"detach"|"attach"|"settle"|"verify"|"retire"
+---@field id? string       holder; detach, attach: the primary distribution
+---@field policy? string   detach, attach: the continuous-deployment policy
 ---@field wave? integer
 ---@field locks? string    quota, begin: where this rotation's locks are
 ---@field deadline? number quota: until when a higher one is waited for
@@ -43,8 +44,11 @@ local function entry_problem(plan, entry)
     return "a wait without an end"
   end
   if entry.step == "swap" and type(entry.id) ~= "string" then return "a swap of nothing" end
-  local of_wave = entry.event == "wave" or entry.step == "settle" or entry.step == "verify"
+  local of_unit = entry.step == "detach" or entry.step == "attach"
+  if of_unit and (type(entry.id) ~= "string" or type(entry.policy) ~= "string") then return "a policy of nobody" end
+  local of_wave = entry.event == "wave" or entry.step == "settle" or entry.step == "verify" or of_unit
   if of_wave and not plan.waves[entry.wave] then return "an entry of a wave the plan does not have" end
+  if of_unit and not plan.waves[entry.wave].unit then return "a policy of a wave that has none" end
   for _, name in ipairs({ "result", "error" }) do
     if entry[name] ~= nil and type(entry[name]) ~= "table" then return ("'%s' is out of shape"):format(name) end
   end
@@ -225,10 +229,18 @@ end
 ---@field verified table<integer, number>
 ---@field soaked table<integer, number>  waves that need no second walk
 ---@field failed table<string, table>    last error by holder
+---@field units table<integer, certrotate.UnitState>   by wave: the continuous deployments of the plan
 ---@field ended? number              when the last wave was through
 ---@field retired? number
 ---@field first_charged? number      first announced change of a charged holder that was changed
 ---@field last_charged? number       when the last charged holder was seen Deployed
+
+---@class certrotate.UnitState
+---@field owed boolean        its policy was detached by this rotation, or may have been, and is not attached again yet
+---@field begun boolean       a detach was announced whose outcome is not known
+---@field detached? number    when it was seen detached
+---@field attached? number    when it was seen attached again
+---@field conflict? string    why it will not be attached again: somebody else decided
 
 M.FOREIGN = "its certificate was changed by somebody else meanwhile"
 
@@ -267,6 +279,13 @@ end
 
 local handlers = {}
 
+-- Announced: from here on it may be detached, until something else is known.
+local function detach_begins(state, entry)
+  local unit = state.units[entry.wave]
+  unit.before, unit.begun, unit.owed = unit.owed, true, true
+  state.soaked[entry.wave], state.ended = nil, nil
+end
+
 function handlers.quota(state, entry)
   state.waiting = { deadline = entry.deadline, needed = entry.needed }
   state.locks = state.locks or entry.locks
@@ -281,6 +300,7 @@ end
 function handlers.intent(state, entry)
   if entry.step == "import" then state.import_open = true end
   if entry.step == "swap" then state.begun[entry.id] = state.begun[entry.id] or entry.at end
+  if entry.step == "detach" then detach_begins(state, entry) end
 end
 
 function handlers.wave(state, entry) state.soaked[entry.wave] = entry.at end
@@ -313,6 +333,36 @@ function outcomes.swap(state, entry, index)
   if result.changed then state.ended = nil end
 end
 
+-- Told what became of a detach, or of an attach, the unit's state follows; the run does the same as the reader of its
+-- journal.
+function outcomes.detach(state, entry)
+  local unit, result, failure = state.units[entry.wave], entry.result, entry.error or {}
+  if result then
+    -- Found detached without our doing, it is not ours to attach.
+    unit.owed, unit.begun = result.changed == true, false
+    unit.detached, unit.attached = result.changed and entry.at or nil, nil
+  elseif failure.kind == "conflict" then
+    unit.owed, unit.begun = false, false
+  elseif not failure.ambiguous then
+    unit.owed, unit.begun = unit.before or false, unit.before or false
+  end
+end
+
+function outcomes.attach(state, entry)
+  local unit, failure = state.units[entry.wave], entry.error or {}
+  if entry.result then
+    unit.owed, unit.begun, unit.conflict = false, false, nil
+    unit.attached = entry.at
+  elseif failure.kind == "conflict" then
+    unit.conflict = tostring(failure.message)
+  end
+end
+
+--- Does to the state what reading this entry would.
+---@param state certrotate.JournalState
+---@param entry certrotate.JournalEntry   of a detach or an attach
+function M.note(state, entry) handlers[entry.event](state, entry, {}) end
+
 function outcomes.import(state, entry)
   if not entry.result then return end
   state.to, state.adopted, state.import_open = entry.result.reference, entry.result.adopted, false
@@ -343,10 +393,11 @@ end
 ---@return certrotate.JournalState
 function Journal:state()
   local state = { import_open = false, begun = {}, swapped = {}, conflicts = {}, settled = {}, verified = {}, soaked = {},
-                  failed = {} }
+                  failed = {}, units = {} }
   -- Wave by holder, and who is charged. Ids begin with a capital, so the key is no id.
   local index = { charged = {} }
   for number, wave in ipairs(self.plan.waves) do
+    if wave.unit then state.units[number] = { owed = false, begun = false } end
     for _, holder in ipairs(wave.holders) do
       index[holder.Id], index.charged[holder.Id] = number, holder.charged
     end
@@ -357,6 +408,7 @@ function Journal:state()
   end
   -- A wave that left somebody out is walked again: AWS says whether the reason still holds.
   for number, wave in ipairs(self.plan.waves) do
+    if wave.unit and state.units[number].owed then state.soaked[number] = nil end
     for _, holder in ipairs(wave.holders) do
       if not state.swapped[holder.Id] or state.conflicts[holder.Id] then
         state.settled[number], state.soaked[number] = nil, nil

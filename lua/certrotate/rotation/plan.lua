@@ -3,6 +3,7 @@
 local core = require("certrotate.core")
 local errors = require("certrotate.errors")
 local json = require("certrotate.json")
+local continuous_deployment = require("certrotate.rotation.continuous_deployment")
 local cost = require("certrotate.rotation.cost")
 local policy_module = require("certrotate.rotation.policy")
 local check = require("certrotate.rotation.check")
@@ -10,9 +11,7 @@ local check = require("certrotate.rotation.check")
 local M = {}
 
 M.VERSION = 1
--- What a deployment takes where nothing better is known, and the three calls of one change.
-M.DEPLOY_SECONDS = 300
-M.CALL_SECONDS = 1.5
+M.DEPLOY_SECONDS, M.CALL_SECONDS = check.DEPLOY_SECONDS, check.CALL_SECONDS
 
 ---@class certrotate.PlanHolder
 ---@field Id string
@@ -30,6 +29,8 @@ M.CALL_SECONDS = 1.5
 ---@field settle "holder"|"listing"
 ---@field reason string
 ---@field holders certrotate.PlanHolder[]
+---@field unit? { primary: string, policy: string, traffic: string, staging: string[], names: string[] }
+---            a continuous deployment: its policy is detached, its holders are changed, it is attached again
 
 ---@class certrotate.Prediction
 ---@field seconds number              from the first change to the last Deployed
@@ -93,8 +94,12 @@ function M.predict(waves, context)
   local deploy, call = context.deploy_seconds, context.call_seconds
   local at, first_charged, last_charged = 0, nil, nil
   local holders, charged = 0, 0
+  local units = 0
   for index, wave in ipairs(waves) do
     local position = 0
+    -- Before a unit is changed its policy is detached, afterwards attached, and both are deployed.
+    local around = wave.unit and call + deploy or 0
+    units, at = units + (wave.unit and 1 or 0), at + around
     local changing = math.ceil(#wave.holders / wave.parallel) * call
     for _, holder in ipairs(wave.holders) do
       position = position + 1
@@ -106,7 +111,7 @@ function M.predict(waves, context)
         last_charged = math.max(last_charged or 0, done + deploy)
       end
     end
-    at = at + changing + deploy + (index < #waves and wave.soak or 0)
+    at = at + changing + deploy + around + (index < #waves and wave.soak or 0)
   end
   local function charge(seconds)
     return seconds > 0 and cost.charge(context.now, context.now + seconds, context.cost) or 0
@@ -116,7 +121,7 @@ function M.predict(waves, context)
   local least = charged > 0 and deploy or 0
   return {
     seconds = at, overlap_seconds = overlap, charge = charge(overlap), minimum_charge = charge(least),
-    one_at_a_time = { seconds = holders * (call + deploy), overlap_seconds = single, charge = charge(single) },
+    one_at_a_time = { seconds = (holders + 2 * units) * (call + deploy), overlap_seconds = single, charge = charge(single) },
     deploy_seconds = deploy, call_seconds = call,
   }
 end
@@ -130,8 +135,46 @@ local function hash_of(plan)
   return core.sha256((json.encode(bare):gsub("{}", "[]")))
 end
 
+-- Adds a wave for each continuous deployment. They come last: by then the certificate has proved itself on everybody
+-- else, and no policy is detached for nothing.
+local function add_units(waves, units, by_id, soak)
+  if #units > 0 and #waves > 0 then waves[#waves].soak = math.max(waves[#waves].soak, soak) end
+  for index, unit in ipairs(units) do
+    local holders = {}
+    for i, id in ipairs(unit.holders) do holders[i] = by_id[id] end
+    waves[#waves + 1] = {
+      name = "unit " .. unit.primary, holders = holders, parallel = 1, soak = index < #units and soak or 0,
+      settle = "holder", unit = continuous_deployment.planned(unit),
+      reason = ("continuous deployment: policy %s is detached from %s, %s, it is attached again"):format(unit.policy,
+        unit.primary, #holders > 1 and "all of them are changed" or unit.holders[1] .. " is changed"),
+    }
+  end
+end
+
+-- The waves of the policy, and then the units it is not asked about.
+local function waves_of(facts, context)
+  local by_id, bound, free = {}, {}, {}
+  for _, unit in ipairs(facts.units or {}) do
+    for _, id in ipairs(unit.holders) do bound[id] = true end
+  end
+  for _, holder in ipairs(facts.holders) do
+    by_id[holder.Id] = holder
+    if not bound[holder.Id] then free[#free + 1] = holder end
+  end
+  -- A policy of the user's own need not cope with an empty list.
+  local waves = {}
+  if #free > 0 or not next(bound) then
+    local problem
+    waves, problem = policy_module.waves(facts.policy, free, context)
+    if not waves then return nil, problem end
+  end
+  local options = facts.policy.options or {}
+  add_units(waves, facts.units or {}, by_id, facts.policy.name == "careful" and options.soak or 0)
+  return waves
+end
+
 --- A plan from facts; no I/O, no clock.
----@param facts table  from, store, holders, left_out, findings, identity (CertificateInfo), files, policy, now, endpoint,
+---@param facts table  from, store, holders, units?, left_out, findings, identity (CertificateInfo), files, policy, now, endpoint,
 ---                    deploy_seconds?, call_seconds?, expected?, cost?, settings?
 ---@return certrotate.Plan?
 ---@return certrotate.Error?
@@ -140,7 +183,7 @@ function M.compute(facts)
     from = facts.from, now = facts.now, deploy_seconds = facts.deploy_seconds or M.DEPLOY_SECONDS,
     call_seconds = facts.call_seconds or M.CALL_SECONDS, expected = facts.expected, cost = facts.cost,
   }
-  local waves, problem = policy_module.waves(facts.policy, facts.holders, context)
+  local waves, problem = waves_of(facts, context)
   if not waves then
     return nil, errors.new({ kind = "input", code = "BadPolicy", message = problem })
   end
@@ -149,7 +192,7 @@ function M.compute(facts)
     local holders = {}
     for j, holder in ipairs(wave.holders) do holders[j] = plan_holder(holder) end
     plain[i] = { name = wave.name, parallel = wave.parallel, soak = wave.soak, settle = wave.settle,
-                 reason = wave.reason, holders = json.array(holders) }
+                 reason = wave.reason, holders = json.array(holders), unit = wave.unit }
   end
   local warnings = {}
   for _, one in ipairs(facts.findings or {}) do
@@ -214,7 +257,7 @@ function M.make(aws, options)
   local files, why = absolute(options.files)
   if not files then return nil, why end
   local plan, problem = M.compute({
-    from = result.replace, store = result.store, holders = result.holders, left_out = result.left_out,
+    from = result.replace, store = result.store, holders = result.holders, units = result.units, left_out = result.left_out,
     findings = result.findings, identity = result.identity, files = files, policy = policy,
     now = aws.loop:now() + aws:clock_offset(), endpoint = aws:endpoint("cloudfront"),
     deploy_seconds = options.deploy_seconds, cost = options.cost,
@@ -282,6 +325,8 @@ local function check_shape(data)
       or type(wave.soak) ~= "number" then
       return ("wave %d is not complete"):format(i)
     end
+    local problem = wave.unit ~= nil and continuous_deployment.problem(wave.unit)
+    if problem then return ("wave %d, its continuous deployment: %s"):format(i, problem) end
     for _, holder in ipairs(wave.holders) do
       if type(holder) ~= "table" or type(holder.Id) ~= "string" then return ("wave %d has no list of holders"):format(i) end
     end

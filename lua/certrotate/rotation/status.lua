@@ -9,7 +9,8 @@ local M = {}
 ---@field to? string
 ---@field done integer
 ---@field total integer
----@field waves { name: string, done: integer, total: integer, settled: boolean }[]
+---@field waves { name: string, done: integer, total: integer, settled: boolean,
+---               unit?: { Id: string, policy: string, detached: boolean, message?: string } }[]
 ---@field failed { Id: string, message: string }[]
 ---@field torn boolean
 ---@field started? number
@@ -26,6 +27,10 @@ function M.of(journal)
                    started = state.started, ended = state.ended, waiting = state.waiting }
   for index, wave in ipairs(plan.waves) do
     local row = { name = wave.name, done = 0, total = #wave.holders, settled = state.settled[index] ~= nil }
+    if wave.unit then
+      local unit = state.units[index]
+      row.unit = { Id = wave.unit.primary, policy = wave.unit.policy, detached = unit.owed, message = unit.conflict }
+    end
     for _, holder in ipairs(wave.holders) do
       if state.swapped[holder.Id] then row.done = row.done + 1 end
       local failure = state.failed[holder.Id]

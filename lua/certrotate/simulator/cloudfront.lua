@@ -190,7 +190,8 @@ local function update_distribution(sim, request, id)
     return nil, err
   end
   local document
-  document, err = config.read(request.body, { update = true, order = sim.settings.viewer_certificate_order })
+  document, err = config.read(request.body, { update = true, order = sim.settings.viewer_certificate_order,
+    policy_element = sim.settings.policy_element })
   if not document then
     return nil, err
   end
@@ -270,6 +271,9 @@ local function delete_distribution(sim, request, id)
     return fail("DistributionNotDisabled", 409, "The distribution you are trying to delete has not been disabled.")
   elseif deployment.status(sim, distribution) ~= "Deployed" then
     return fail("ResourceInUse", 409, "The distribution you are trying to delete is still being deployed.")
+  elseif policies.naming(sim, distribution) then
+    return fail("StagingDistributionInUse", 409,
+      "You cannot delete a staging distribution that a continuous deployment policy names.")
   end
   sim.store:remove_distribution(distribution)
   sim.meter:change(distribution.view, nil, sim.clock:now())

@@ -7,6 +7,8 @@
 --   POST distributions/ID        a raw DistributionConfig replaces one, as if somebody else had updated it
 --   POST certificates    { store, certificate, private_key, chain?, type?, name?, path?, reference?, region? }
 --   POST tenants         { distribution, domains, certificate?, name? }
+--   POST policies        { staging = [domain names], weight? | header?, value?, enabled? }: a policy, not judged
+--   POST policies/ID     the same fields: changed as if by somebody else; or { delete = true }
 --   POST credentials     { access_key_id, secret_access_key, session_token?, expires_at?, account_id? }
 --   POST roles           who may assume it (roles.lua); POST sso: a token of IAM Identity Center (sso.lua)
 --   ?account=NUMBER with any of these: another account than the main one
@@ -24,6 +26,7 @@ local acm = require "certrotate.simulator.acm"
 local certificate = require "certrotate.simulator.certificate"
 local cloudfront = require "certrotate.simulator.cloudfront"
 local config = require "certrotate.simulator.distribution_config"
+local continuous_deployment = require "certrotate.simulator.continuous_deployment"
 local connection = require "certrotate.simulator.connection"
 local deployment = require "certrotate.simulator.deployment"
 local iam = require "certrotate.simulator.iam"
@@ -145,6 +148,20 @@ local function add_certificate(sim, given)
   return describe_certificate(sim, record)
 end
 
+local function put_policy(sim, given, id)
+  local policy = id and sim.store.policies[id]
+  if id and not policy then
+    return nil, "no such policy", 404
+  elseif given.delete then
+    continuous_deployment.remove(sim, policy)
+  elseif policy then
+    continuous_deployment.change(sim, policy, given)
+  else
+    policy = continuous_deployment.add(sim, given.staging or {}, given)
+  end
+  return policy
+end
+
 local function add_faults(sim, given)
   if given.clear then
     sim.faults:clear()
@@ -244,6 +261,7 @@ local get = {
 }
 
 local post = {
+  policies = put_policy,
   certificates = add_certificate, tenants = tenants.add, credentials = add_credentials, faults = add_faults,
   roles = function(sim, given)
     return done(roles.add(sim, given))
@@ -260,7 +278,7 @@ local post = {
 }
 
 local function dispatch(sim)
-  local name, id = ngx.var.uri:match("^/_simulator/(%w+)/?(%w*)$")
+  local name, id = ngx.var.uri:match("^/_simulator/(%w+)/?([%w%-]*)$")
   local query = ngx.req.get_uri_args()
   sim = simulation.of(sim, query.account)
   id = id ~= "" and id or nil
@@ -278,7 +296,7 @@ local function dispatch(sim)
       if type(given) ~= "table" then
         return nil, "the body is not JSON"
       end
-      return post[name](sim, given)
+      return post[name](sim, given, id)
     end
   end
   return nil, "no such control endpoint", 404

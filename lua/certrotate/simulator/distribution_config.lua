@@ -220,9 +220,19 @@ local function normalize(text, root, viewer, order)
   }
 end
 
+-- The document without its ContinuousDeploymentPolicyId where that is empty.
+local function without_policy(text, root, view)
+  local node = view.policy == "" and xml.child(root, "ContinuousDeploymentPolicyId")
+  if not node then
+    return text, root
+  end
+  text = text:sub(1, node.first - 1) .. text:sub(node.last + 1)
+  return text, xml.parse(text)
+end
+
 --- Reads and judges the form of a configuration.
 ---@param text string
----@param options {update:boolean, order:string, element?:string}
+---@param options {update:boolean, order:string, policy_element?:string}
 ---@return certrotate.simulator.Document?
 ---@return certrotate.simulator.Failure?
 function M.read(text, options)
@@ -249,6 +259,9 @@ function M.read(text, options)
     return nil, err
   elseif view.staging and #view.aliases > 0 then
     return protocol.fail("InvalidArgument", 400, "A staging distribution cannot have alternate domain names (CNAMEs).")
+  end
+  if options.policy_element == "absent" then
+    text, root = without_policy(text, root, view)
   end
   local document = normalize(text, root, view.viewer, options.order)
   document.view = view

@@ -193,7 +193,9 @@ local function add_policies(sim, draw, fleet, specs)
       if not distribution then
         return nil, err
       end
-      spec.policy = policies.add(sim, { distribution.domain }).id
+      -- The two ways of choosing viewers, in turn.
+      local by_header = #staging % 2 == 1 and { header = "aws-cf-cd-staging", value = "true" } or nil
+      spec.policy = policies.add(sim, { distribution.domain }, by_header).id
       staging[#staging + 1] = distribution
     end
   end

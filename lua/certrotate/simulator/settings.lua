@@ -13,6 +13,8 @@ M.defaults = {
   viewer_certificate_order = "modern", -- or "deprecated_first": children of ViewerCertificate in answers
   key_algorithm = "hyphen",         -- "RSA-2048" as ACM's sample answers, or "underscore": "RSA_2048" as its enumeration
   json_message_key = "message",     -- or "Message", in errors of the JSON services
+  policy_element = "empty",         -- ContinuousDeploymentPolicyId of who has none is in answers, or "absent"
+  policy_certificates = "any",      -- to attach a policy, primary and staging copy must have the "same" certificate
   in_use_lag = 0,                   -- seconds for which a certificate counts as in use after its last holder left
   import_lag = 0,                   -- seconds for which CloudFront does not know a fresh certificate
   reimport_propagation = -1,        -- seconds until every edge has a re-imported certificate; -1: as an update
@@ -55,6 +57,8 @@ local allowed = {
   list_order = { id = true, created = true, shuffled = true },
   viewer_certificate_order = { modern = true, deprecated_first = true },
   key_algorithm = { hyphen = true, underscore = true },
+  policy_element = { empty = true, absent = true },
+  policy_certificates = { any = true, same = true },
   meter_end = { deployed = true, update = true },
   quota_review = { manual = true, approve = true, deny = true },
   quota_case_id = { display = true, case = true },

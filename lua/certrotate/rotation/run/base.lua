@@ -76,7 +76,8 @@ function Run:outcome(entry, result, err)
   if result then
     entry.result = result
   else
-    entry.error = { kind = err.kind, code = err.code, message = err.message, request_id = err.request_id }
+    entry.error = { kind = err.kind, code = err.code, message = err.message, request_id = err.request_id,
+                    ambiguous = err.ambiguous or nil }
   end
   return self:record(entry)
 end

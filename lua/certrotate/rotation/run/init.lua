@@ -1,8 +1,10 @@
---- Carries a plan out, or goes on with one: import, then wave by wave swap, settle, verify, soak.
+--- Carries a plan out, or goes on with one: import, then wave by wave swap, settle, verify, soak. A continuous
+-- deployment is a wave with a policy detached before and attached again after; that is made whatever stops the run.
 --
 -- Rule 4: an intent is on the disk before every write, an outcome after it. Every step may be run again at any
 -- point; so resuming is the same walk with what the journal already knows left out.
 local closing = require("certrotate.rotation.closing")
+local continuous_deployment = require("certrotate.rotation.continuous_deployment")
 local inventory_module = require("certrotate.rotation.inventory")
 local journal_module = require("certrotate.rotation.journal")
 local lock_module = require("certrotate.rotation.lock")
@@ -10,6 +12,7 @@ local preflight = require("certrotate.rotation.preflight")
 local Run = require("certrotate.rotation.run.base")
 local import = require("certrotate.rotation.run.import")
 local quota = require("certrotate.rotation.run.quota")
+local unit_module = require("certrotate.rotation.run.unit")
 local wave_module = require("certrotate.rotation.run.wave")
 
 local M = {}
@@ -36,6 +39,8 @@ local M = {}
 ---@field holders integer           in the plan
 ---@field changed integer
 ---@field conflicts { Id: string, message: string }[]   somebody else changed or deleted them: left alone
+---@field units { Id: string, policy: string, attached: boolean }[]  continuous deployments of the plan, and whether the
+---                                 policy is attached to the primary (Id) in the end
 ---@field left_behind string[]      ids that name the old certificate and are not left out by the plan
 ---@field started number
 ---@field ended number
@@ -63,6 +68,17 @@ local function close(run)
   return report
 end
 
+-- The waves as planned; but first those whose policy is detached since an earlier run.
+local function order(run)
+  local first, rest = {}, {}
+  for index in ipairs(run.plan.waves) do
+    local list = unit_module.open(run, index) and first or rest
+    list[#list + 1] = index
+  end
+  for _, index in ipairs(rest) do first[#first + 1] = index end
+  return first
+end
+
 local function walk(run)
   local ok, err = true, nil
   if not run.state.started then
@@ -74,10 +90,11 @@ local function walk(run)
   end
   if ok then ok, err = import(run) end
   if not ok then return nil, err end
-  for index, wave in ipairs(run.plan.waves) do
+  for _, index in ipairs(order(run)) do
     err = run:interruption()
     if err then return nil, err end
-    ok, err = wave_module.walk(run, index, wave)
+    local wave = run.plan.waves[index]
+    ok, err = (wave.unit and unit_module or wave_module).walk(run, index, wave)
     if not ok then return nil, err end
   end
   return close(run)
@@ -91,6 +108,7 @@ local function start(aws, journal, locks, identity, options, fits)
   })
   local report, err = walk(run)
   if not report then
+    unit_module.restore(run, err)
     err.journal = journal.path
     run:emit(err.code == "Interrupted" and "interrupted" or "stopped", { error = err })
     err.event_problem = run.event_problem
@@ -123,6 +141,10 @@ local function may_begin(aws, plan, identity, options)
   ok, err = preflight.valid(aws, plan, identity)
   if not ok then return nil, err end
   local changes = plan:differences(inventory)
+  local more
+  more, err = continuous_deployment.differences(aws, plan)
+  if not more then return nil, err end
+  for _, text in ipairs(more) do changes[#changes + 1] = text end
   if #changes > 0 then return nil, quota.outdated(changes) end
   return quota.fits(aws, plan, inventory, options.wait_for_quota)
 end

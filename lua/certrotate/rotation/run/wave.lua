@@ -27,7 +27,10 @@ local function swapped(run, holder, changed, failure)
   return nil, failure
 end
 
-local function swap(run, index, holder)
+--- Changes one holder. One that somebody else changed or deleted is left alone, and that is no failure.
+---@return boolean? ok
+---@return certrotate.Error?
+function M.swap(run, index, holder)
   local state, id = run.state, holder.Id
   local begun_before = state.begun[id] ~= nil
   local intent = { event = "intent", step = "swap", id = id }
@@ -60,14 +63,15 @@ local function swap_wave(run, index, wave)
   return run:each(pending, wave.parallel, function(holder)
     local why = run:interruption()
     if why then return nil, why end
-    return swap(run, index, holder)
+    return M.swap(run, index, holder)
   end)
 end
 
--- One look at those of the wave that are not Deployed yet. Returns who is left, and adds to `foreign`.
-local function look(run, wave, waiting, foreign)
+-- One look at those of the wave that are not Deployed yet. Returns who is left, and adds to `foreign` who does not name
+-- `to` (nil: whatever they name).
+local function look(run, wave, waiting, foreign, to)
   local result, err = run:await("settle", {
-    Ids = waiting, to = run.state.to, timeout = 0, listing = wave.settle == "listing" and #waiting > 1,
+    Ids = waiting, to = to, timeout = 0, listing = wave.settle == "listing" and #waiting > 1,
   })
   if not result then return nil, err end
   local left_alone = {}
@@ -85,13 +89,17 @@ end
 
 -- Looks until every one is Deployed. One look is one step; the pause between looks is ours, so that progress can be
 -- shown and an interrupt is heard.
-local function await_deployed(run, index, wave, waiting, foreign)
+---@param waiting string[]    ids
+---@param foreign? string[]   gets who names another certificate; nil: what they name is not looked at
+---@return boolean? ok
+---@return certrotate.Error?
+function M.await_deployed(run, index, wave, waiting, foreign)
   local loop, total = run.aws.loop, #waiting
   local poll = run.options.poll or run.plan.settings.poll or run.aws.poll or M.POLL
   local deadline = loop:monotonic() + (run.options.settle_timeout or M.SETTLE_TIMEOUT)
   while #waiting > 0 do
     local err
-    waiting, err = look(run, wave, waiting, foreign)
+    waiting, err = look(run, wave, waiting, foreign or {}, foreign and run.state.to)
     if not waiting then return nil, err end
     run:emit("settling", { wave = index, deployed = total - #waiting, total = total })
     if #waiting > 0 then
@@ -108,13 +116,13 @@ local function await_deployed(run, index, wave, waiting, foreign)
 end
 
 -- Until every holder of the wave is Deployed.
-local function settle_wave(run, index, wave)
+function M.settle(run, index, wave)
   local state, changed, foreign = run.state, {}, {}
   for _, holder in ipairs(wave.holders) do
     if state.swapped[holder.Id] then changed[#changed + 1] = holder.Id end
   end
   local began = run.aws.loop:monotonic()
-  local ok, err = await_deployed(run, index, wave, changed, foreign)
+  local ok, err = M.await_deployed(run, index, wave, changed, foreign)
   if not ok then return nil, err end
   local seconds = run.aws.loop:monotonic() - began
   local entry = { step = "settle", wave = index }
@@ -157,7 +165,13 @@ local function verify_holder(run, holder)
       result.not_after and require("certrotate.fmt").date(result.not_after) or "unknown", server_name(holder)))
 end
 
-local function verify_wave(run, index, wave)
+--- Looks at what viewers are served, unless that was done or is not wanted.
+---@return boolean? ok
+---@return certrotate.Error?
+function M.verify(run, index, wave)
+  local wanted = run.options.verify
+  if wanted == nil then wanted = run.plan.settings.verify end
+  if not wanted or run.state.verified[index] then return true end
   local probes, state = {}, run.state
   for _, holder in ipairs(wave.holders) do
     if holder.Enabled and not holder.Staging and server_name(holder) and state.swapped[holder.Id]
@@ -187,6 +201,29 @@ local function soak_wave(run, index, wave)
   return true
 end
 
+--- Says that a wave begins, or goes on.
+function M.announce(run, index, wave)
+  local state, done = run.state, 0
+  for _, holder in ipairs(wave.holders) do
+    if state.swapped[holder.Id] then done = done + 1 end
+  end
+  run:emit("wave", { wave = index, name = wave.name, holders = #wave.holders, done = done, waves = #run.plan.waves,
+                     parallel = wave.parallel })
+end
+
+--- Watches a wave that is done, and records that it needs no second walk.
+---@return boolean? ok
+---@return certrotate.Error?
+function M.close(run, index, wave)
+  local ok, err = soak_wave(run, index, wave)
+  if not ok then return nil, err end
+  local entry = { event = "wave", wave = index }
+  ok, err = run:record(entry)
+  if not ok then return nil, err end
+  run.state.soaked[index] = entry.at
+  return true
+end
+
 --- Walks one wave, or what is left of it.
 ---@param run certrotate.Run
 ---@param index integer   its number in the plan
@@ -194,25 +231,13 @@ end
 ---@return boolean? ok
 ---@return certrotate.Error?
 function M.walk(run, index, wave)
-  local state, done = run.state, 0
-  if state.soaked[index] then return true end
-  for _, holder in ipairs(wave.holders) do
-    if state.swapped[holder.Id] then done = done + 1 end
-  end
-  run:emit("wave", { wave = index, name = wave.name, holders = #wave.holders, done = done, waves = #run.plan.waves,
-                     parallel = wave.parallel })
+  if run.state.soaked[index] then return true end
+  M.announce(run, index, wave)
   local ok, err = swap_wave(run, index, wave)
-  if ok and not state.settled[index] then ok, err = settle_wave(run, index, wave) end
-  local verify = run.options.verify
-  if verify == nil then verify = run.plan.settings.verify end
-  if ok and verify and not state.verified[index] then ok, err = verify_wave(run, index, wave) end
-  if ok then ok, err = soak_wave(run, index, wave) end
+  if ok and not run.state.settled[index] then ok, err = M.settle(run, index, wave) end
+  if ok then ok, err = M.verify(run, index, wave) end
   if not ok then return nil, err end
-  local entry = { event = "wave", wave = index }
-  ok, err = run:record(entry)
-  if not ok then return nil, err end
-  state.soaked[index] = entry.at
-  return true
+  return M.close(run, index, wave)
 end
 
 return M
