@@ -19,8 +19,8 @@ local LISTINGS = {
     { item = "distribution", marker = "Marker", next_marker = "NextMarker", more = "IsTruncated", root = "DistributionList",
       items = "Items" },
   ["cloudfront:ListContinuousDeploymentPolicies"] =
-    { item = "continuous_deployment_policy", plural = "continuous_deployment_policies", marker = "Marker", next_marker = "NextMarker",
-      root = "ContinuousDeploymentPolicyList", items = "Items" },
+    { item = "continuous_deployment_policy", plural = "continuous_deployment_policies",
+      marker = "Marker", next_marker = "NextMarker", root = "ContinuousDeploymentPolicyList", items = "Items" },
   ["cloudfront:ListDistributionTenantsByCustomization"] =
     { item = "distribution_tenant", marker = "Marker", next_marker = "NextMarker", items = "DistributionTenantList" },
   ["acm:ListCertificates"] =

@@ -24,6 +24,8 @@ local M = {}
 ---@field settle_timeout? number            seconds a wave may take to be Deployed (default 3600)
 ---@field verify? boolean                   look at the certificate really served (default: the plan's setting)
 ---@field verify_within? number             seconds in which a holder must show the new one (default 120)
+---@field policy_patience? number           seconds for which CloudFront may refuse to detach or attach a
+---                                         continuous-deployment policy before that counts as a failure (default 60)
 ---@field cost? certrotate.CostOptions
 ---@field wait_for_quota? number            seconds to wait for a higher dedicated-IP quota (default: the plan's setting)
 ---@field quota_poll? number                seconds between looks at it (default 300)

@@ -9,6 +9,8 @@ local wave_module = require("certrotate.rotation.run.wave")
 
 local M = {}
 
+M.PATIENCE = 60   -- seconds for which CloudFront may refuse a policy although everything is Deployed: it may lag a little
+
 -- Records one entry of the policy's own, and lets the state follow it.
 local function note(run, index, wave, event, step, result, failure)
   local entry = { event = event, step = step, wave = index, id = wave.unit.primary, policy = wave.unit.policy }
@@ -85,7 +87,8 @@ local function detach(run, index, wave)
   if not failure then
     ok, err = note(run, index, wave, "intent", "detach")
     if not ok then return nil, err end
-    result, failure = run:await("policy", { Id = unit.primary, from = unit.policy, to = "" })
+    result, failure = run:await("policy", { Id = unit.primary, from = unit.policy, to = "",
+                                            settle_patience = run.options.policy_patience or M.PATIENCE })
     -- Begun by an earlier run whose answer got lost, and found done: that run's doing, not somebody else's.
     local ours = result and (result.changed or begun_before)
     ok, err = note(run, index, wave, "outcome", "detach", result and { changed = ours, ETag = result.ETag }, failure)
@@ -167,10 +170,12 @@ local function attach(run, index, wave)
     if failure and failure.kind ~= "conflict" then return nil, failure end
   end
   local result, ok, err
+  if run.aws.loop:leaving() then return nil, run:interruption() end
   if not failure then
     ok, err = note(run, index, wave, "intent", "attach")
     if not ok then return nil, err end
-    result, failure = run:await("policy", { Id = unit.primary, from = "", to = unit.policy })
+    result, failure = run:await("policy", { Id = unit.primary, from = "", to = unit.policy,
+                                            settle_patience = run.options.policy_patience or M.PATIENCE })
   end
   if failure and journal_module.is_conflict(failure) then
     failure = continuous_deployment.conflict(
@@ -236,6 +241,9 @@ function M.restore(run, err)
       if not run.aws.loop:leaving() then
         run:emit("restoring", { wave = index, id = unit.primary, policy = unit.policy,
                                 interrupted = run.aws.loop.interrupted ~= nil })
+      end
+      -- Once more: while it was told there was time for a second one.
+      if not run.aws.loop:leaving() then
         ok, why = run.aws.loop:shielded(restore_one, run, index, wave)
       end
       local state = run.state.units[index]
