@@ -440,6 +440,21 @@ describe("a continuous deployment", function()
     check_done(report)
   end)
 
+  it("whose policy is changed or deleted before it is its turn is left alone: that was not reviewed", function()
+    for _, fields in ipairs({ { weight = 0.15 }, { delete = true } }) do
+      assert(fleet.simulator:control("reset", {}))
+      os.remove(fleet:path("journal"))
+      local report = assert(unit_plan({ only = "all" }):run(options({ on_event = at("wave", function()
+        change_policy(fields)
+      end) })))
+      assert.is_false(report.ok)
+      assert.equal(policy, distribution(primary).policy)
+      assert.equal(old, distribution(primary).reference)
+      assert.equal(old, distribution(staging).reference)
+      assert.equal(2, #report.conflicts)
+    end
+  end)
+
   it("of which one was given another certificate before is left alone, both of it, without a detach", function()
     for _, victim in ipairs({ "primary", "staging" }) do
       assert(fleet.simulator:control("reset", {}))

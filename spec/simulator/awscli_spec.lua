@@ -23,7 +23,7 @@ describe("AWS's own clients", function()
   local simulator
 
   setup(function()
-    simulator = assert(launch.start({ distributions = 18, users = 11, vip = 1, propagation = 0.4, seed = 4 }))
+    simulator = assert(launch.start({ distributions = 18, users = 11, vip = 1, policies = 1, propagation = 0.4, seed = 4 }))
   end)
   teardown(function() simulator:stop() end)
 
@@ -109,6 +109,41 @@ describe("AWS's own clients", function()
     assert(simulator:control("settings", { support_plan = true }))
     assert.is_false(ok)
     assert.is_truthy(output:find("(SubscriptionRequiredException)", 1, true), output)
+  end)
+
+  it("aws: reads, makes, changes and deletes continuous-deployment policies, and attaches them", function()
+    local primary, staging
+    for _, one in ipairs(assert(simulator:control("state")).distributions) do
+      if one.policy ~= "" then primary = one end
+      if one.staging and one.reference == simulator.old_reference then staging = one end
+    end
+    local read = json("cloudfront get-continuous-deployment-policy --id " .. primary.policy)
+    local config = read.ContinuousDeploymentPolicy.ContinuousDeploymentPolicyConfig
+    assert.same({ staging.domain }, config.StagingDistributionDnsNames.Items)
+    assert.is_true(config.Enabled)
+    assert.equal("SingleWeight", config.TrafficConfig.Type)
+    assert.equal(0.05, config.TrafficConfig.SingleWeightConfig.Weight)
+    assert.equal(primary.policy,
+      json("cloudfront list-continuous-deployment-policies").ContinuousDeploymentPolicyList.Items[1].ContinuousDeploymentPolicy.Id)
+    local ok, output = aws(("cloudfront delete-continuous-deployment-policy --id %s --if-match %s"):format(primary.policy,
+      read.ETag))
+    assert.is_false(ok)
+    assert.is_truthy(output:find("(ContinuousDeploymentPolicyInUse)", 1, true), output)
+    local changed = json(("cloudfront update-continuous-deployment-policy --id %s --if-match %s "
+      .. "--continuous-deployment-policy-config %s"):format(primary.policy, read.ETag, quote(cjson.encode({
+        StagingDistributionDnsNames = { Quantity = 1, Items = { staging.domain } }, Enabled = true,
+        TrafficConfig = { Type = "SingleHeader", SingleHeaderConfig = { Header = "aws-cf-cd-new", Value = "1" } } }))))
+    assert.are_not.equal(read.ETag, changed.ETag)
+    -- Detached and attached by the CLI itself.
+    for _, policy in ipairs({ "", primary.policy }) do
+      local now = json("cloudfront get-distribution-config --id " .. primary.id)
+      local _, text = aws("cloudfront get-distribution-config --query DistributionConfig --id " .. primary.id)
+      local path = simulator.directory .. "/policy.json"
+      assert(authority.write(path, (text:gsub('("ContinuousDeploymentPolicyId": )"[^"]*"', '%1"' .. policy .. '"'))))
+      local updated = json(("cloudfront update-distribution --id %s --if-match %s --distribution-config file://%s"):format(
+        primary.id, now.ETag, path))
+      assert.equal(policy, updated.Distribution.DistributionConfig.ContinuousDeploymentPolicyId)
+    end
   end)
 
   it("aws: a wrong secret is told as such by each protocol", function()

@@ -256,6 +256,39 @@ describe("the simulated CloudFront", function()
       assert(account:update(id, swap(old, new)))
     end)
 
+    it("takes policies with one staging distribution each, and lets nobody pull them from under a primary", function()
+      local staging = account:create({ caller_reference = "staging", staging = true, viewer = acm_viewer(old) })
+      local domain = account.sim.store.distributions[staging].domain
+      local function config(name, traffic)
+        return ('<ContinuousDeploymentPolicyConfig xmlns="http://cloudfront.amazonaws.com/doc/2020-05-31/">'
+          .. "<StagingDistributionDnsNames><Quantity>1</Quantity><Items><DnsName>%s</DnsName></Items>"
+          .. "</StagingDistributionDnsNames><Enabled>true</Enabled><TrafficConfig>%s</TrafficConfig>"
+          .. "</ContinuousDeploymentPolicyConfig>"):format(name, traffic)
+      end
+      local weight = "<SingleWeightConfig><Weight>%s</Weight></SingleWeightConfig><Type>SingleWeight</Type>"
+      local path = "/continuous-deployment-policy"
+      refused("InvalidArgument", nil, 400, account:cloudfront("POST", path, config("d0.cloudfront.net", weight:format(0.1))))
+      refused("InvalidArgument", nil, 400, account:cloudfront("POST", path, config(domain, weight:format(0.2))))
+      local made = account:cloudfront("POST", path, config(domain, weight:format(0.1)))
+      assert.is_truthy(made)
+      local policy = account.sim.store.policy_list[1]
+      assert.equal(0.1, policy.weight)
+      refused("StagingDistributionInUse", nil, 409, account:cloudfront("POST", path, config(domain, weight:format(0.1))))
+      assert(account:update(id, swap("<ContinuousDeploymentPolicyId></ContinuousDeploymentPolicyId>",
+        "<ContinuousDeploymentPolicyId>" .. policy.id .. "</ContinuousDeploymentPolicyId>")))
+      local etag = policy.etag
+      refused("InvalidIfMatchVersion", nil, 400, account:cloudfront("DELETE", path .. "/" .. policy.id))
+      refused("ContinuousDeploymentPolicyInUse", nil, 409, account:cloudfront("DELETE", path .. "/" .. policy.id, nil, etag))
+      assert(account:cloudfront("PUT", path .. "/" .. policy.id, config(domain, weight:format(0.15)), etag))
+      refused("PreconditionFailed", nil, 412, account:cloudfront("DELETE", path .. "/" .. policy.id, nil, etag))
+      assert(account:update(id, swap(policy.id, "")))
+      assert(account:cloudfront("DELETE", path .. "/" .. policy.id, nil, policy.etag))
+      refused("NoSuchContinuousDeploymentPolicy", nil, 404, account:cloudfront("GET", path .. "/" .. policy.id))
+      refused("NoSuchContinuousDeploymentPolicy", nil, 404,
+        account:update(id, swap("<ContinuousDeploymentPolicyId></ContinuousDeploymentPolicyId>",
+          "<ContinuousDeploymentPolicyId>" .. policy.id .. "</ContinuousDeploymentPolicyId>")))
+    end)
+
     it("judges the document", function()
       local path = "/distribution/" .. id .. "/config"
       local text, etag = account:cloudfront("GET", path)
