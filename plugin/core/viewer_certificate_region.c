@@ -237,7 +237,6 @@ static enum cr_field field_of(const struct cr_region *region, const struct cr_no
   return CR_FIELD_COUNT;
 }
 
-/* Finds ViewerCertificate and its known children. region->tree is to be freed whatever the result. */
 const struct cr_node *cr_region_child(const struct cr_region *region, const char *name, size_t *count)
 {
   const struct cr_node *first = NULL;
@@ -265,6 +264,7 @@ int cr_region_parse(struct cr_region *region, const struct cr_xml_view *view, co
   return cr_xml_parse(&region->tree, view, config, len, err);
 }
 
+/* Finds ViewerCertificate and its known children. region->tree is to be freed whatever the result. */
 int cr_region_locate(struct cr_region *region, const char *config, size_t len, struct cr_error *err)
 {
   static const char *const only[] = {"ViewerCertificate", NULL};
