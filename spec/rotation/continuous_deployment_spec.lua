@@ -368,6 +368,34 @@ describe("a continuous deployment", function()
     assert.equal("wave1", order[3])
   end)
 
+  it("left detached, and attached by somebody since, is detached anew; with another policy it is left alone", function()
+    for _, other in ipairs({ false, true }) do
+      assert(fleet.simulator:control("reset", {}))
+      os.remove(fleet:path("journal"))
+      local report, err = unit_plan():run(options({ on_event = at("detach", function()
+        aws.loop:interrupt("test")
+        aws.loop:interrupt("test")
+      end) }))
+      assert.is_nil(report)
+      assert.is_truthy(err.detached)
+      aws:close()
+      aws = assert(fleet:connect())
+      local now = other and assert(fleet.simulator:control("policies", { staging = { distribution(staging).domain } })).id
+        or policy
+      attach(primary, "", now)
+      report = assert(aws:resume(options()))
+      if other then
+        assert.is_false(report.ok)
+        assert.equal(now, distribution(primary).policy)
+        assert.equal(old, distribution(primary).reference)
+        assert.equal(old, distribution(staging).reference)
+        assert.equal(2, #report.conflicts)
+      else
+        check_done(report)
+      end
+    end
+  end)
+
   it("interrupted by Ctrl-C on the command line is attached again before it leaves", function()
     local argv = fleet:identity_flags({ "apply", "--journal", fleet:path("journal"), "--yes", "--no-verify", "--poll",
                                         "50ms", "--detach-continuous-deployment", "--only", primary, staging })

@@ -123,8 +123,8 @@ describe("AWS's own clients", function()
     assert.is_true(config.Enabled)
     assert.equal("SingleWeight", config.TrafficConfig.Type)
     assert.equal(0.05, config.TrafficConfig.SingleWeightConfig.Weight)
-    assert.equal(primary.policy,
-      json("cloudfront list-continuous-deployment-policies").ContinuousDeploymentPolicyList.Items[1].ContinuousDeploymentPolicy.Id)
+    local listed = json("cloudfront list-continuous-deployment-policies").ContinuousDeploymentPolicyList
+    assert.equal(primary.policy, listed.Items[1].ContinuousDeploymentPolicy.Id)
     local ok, output = aws(("cloudfront delete-continuous-deployment-policy --id %s --if-match %s"):format(primary.policy,
       read.ETag))
     assert.is_false(ok)

@@ -108,53 +108,6 @@ local function detach(run, index, wave)
   return false
 end
 
--- ── changing ────────────────────────────────────────────────────────────────────────────────────────────────
-
--- One after the other, staging first. Once one is changed the others follow, interrupted or not: the deployments that
--- are waited for before the policy is attached again take longer than that, and a primary and its staging copy with
--- different certificates may be refused a policy.
-local function swap_all(run, index, wave)
-  for _, holder in ipairs(pending(run, wave)) do
-    local untouched = #pending(run, wave) == #wave.holders
-    local err = (untouched or run.aws.loop:leaving()) and run:interruption()
-    if err then return nil, err end
-    local ok
-    ok, err = run.aws.loop:shielded(wave_module.swap, run, index, holder)
-    if not ok then return nil, err end
-  end
-  return true
-end
-
--- Makes sure that the holders still to be changed can be: true, or false when they have been left alone.
-local function prepare(run, index, wave, list)
-  local state = run.state.units[index]
-  if not state.owed or state.begun then
-    local named, err = "old", nil
-    if not state.begun then named, err = worth_detaching(run, wave, list) end
-    if not named then return nil, err end
-    -- Where nobody names the old certificate any more, the swaps find that out and write nothing.
-    if named ~= "old" then return named == "new" end
-    local ours
-    ours, err = detach(run, index, wave)
-    if not ours then return ours, err end
-  end
-  return wave_module.await_deployed(run, index, wave, { wave.unit.primary })
-end
-
-local function change(run, index, wave)
-  local list = pending(run, wave)
-  local ok, err = true, nil
-  if #list > 0 then
-    local ready
-    ready, err = prepare(run, index, wave, list)
-    if ready == nil then return nil, err end
-    if ready then ok, err = swap_all(run, index, wave) end
-  end
-  if ok and not run.state.settled[index] then ok, err = wave_module.settle(run, index, wave) end
-  if ok then ok, err = wave_module.verify(run, index, wave) end
-  return ok, err
-end
-
 -- ── attaching ───────────────────────────────────────────────────────────────────────────────────────────────
 
 -- Attaches what was detached, when that is still what was reviewed and nobody attached another one. A conflict is told
@@ -192,6 +145,73 @@ local function attach(run, index, wave)
   if not ok then return nil, err end
   run:emit("conflict", { id = unit.primary, message = failure.message })
   return true
+end
+
+-- ── changing ────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- One after the other, staging first. Once one is changed the others follow, interrupted or not: the deployments that
+-- are waited for before the policy is attached again take longer than that, and a primary and its staging copy with
+-- different certificates may be refused a policy.
+local function swap_all(run, index, wave)
+  for _, holder in ipairs(pending(run, wave)) do
+    local untouched = #pending(run, wave) == #wave.holders
+    local err = (untouched or run.aws.loop:leaving()) and run:interruption()
+    if err then return nil, err end
+    local ok
+    ok, err = run.aws.loop:shielded(wave_module.swap, run, index, holder)
+    if not ok then return nil, err end
+  end
+  return true
+end
+
+-- Detached by an earlier run: whether it still is. Attached by somebody since, it is to be detached anew; where another
+-- one is attached the unit is left alone, and false is returned.
+local function still_detached(run, index, wave, list)
+  local now, err = continuous_deployment.attached(run.aws, wave.unit.primary)
+  if not now and err.code ~= "NoSuchDistribution" then return nil, err end
+  if now == "" then return true end
+  local ok
+  ok, err = attach(run, index, wave)
+  if not ok then return nil, err end
+  local conflict = run.state.units[index].conflict
+  if not conflict then return true end
+  ok, err = leave_alone(run, list, function() return conflict end)
+  if not ok then return nil, err end
+  return false
+end
+
+-- Makes sure that the holders still to be changed can be: true, or false when they have been left alone.
+local function prepare(run, index, wave, list)
+  local state = run.state.units[index]
+  if state.owed and not state.begun then
+    local go_on, err = still_detached(run, index, wave, list)
+    if not go_on then return go_on, err end
+  end
+  if not state.owed or state.begun then
+    local named, err = "old", nil
+    if not state.begun then named, err = worth_detaching(run, wave, list) end
+    if not named then return nil, err end
+    -- Where nobody names the old certificate any more, the swaps find that out and write nothing.
+    if named ~= "old" then return named == "new" end
+    local ours
+    ours, err = detach(run, index, wave)
+    if not ours then return ours, err end
+  end
+  return wave_module.await_deployed(run, index, wave, { wave.unit.primary })
+end
+
+local function change(run, index, wave)
+  local list = pending(run, wave)
+  local ok, err = true, nil
+  if #list > 0 then
+    local ready
+    ready, err = prepare(run, index, wave, list)
+    if ready == nil then return nil, err end
+    if ready then ok, err = swap_all(run, index, wave) end
+  end
+  if ok and not run.state.settled[index] then ok, err = wave_module.settle(run, index, wave) end
+  if ok then ok, err = wave_module.verify(run, index, wave) end
+  return ok, err
 end
 
 --- Walks one unit, or what is left of it.
