@@ -1,8 +1,8 @@
 /* step_policy.c - detaches a continuous-deployment policy from its primary distribution, or attaches it again.
  *
- * The manner of step_swap.c: reads the configuration as bytes, lets policy_id.c change one element, writes it back under
- * the ETag it was read with. After anything but a clear yes it starts again from reading. The policy itself is not
- * touched. Owns the edited document. */
+ * The manner of step_swap.c: reads the configuration as bytes, lets policy_id.c change one element, writes it back
+ * under the ETag it was read with. After anything but a clear yes it starts again from reading. The policy itself is
+ * not touched. Owns the edited document. */
 #include "step_private.h"
 
 #include <string.h>
@@ -217,7 +217,8 @@ static int init(struct cr_step *step, const struct cr_node *params, struct cr_er
   policy->to = cr_get_text(params, "to") ? cr_get_text(params, "to") : "";
   policy->patience_ms = cr_step_ms(params, "settle_patience", 1800);
   if((policy->from[0] && !cr_policy_id_valid(policy->from)) || (policy->to[0] && !cr_policy_id_valid(policy->to))) {
-    return cr_fail(err, CR_KIND_INPUT, "InvalidParameter", "policy: '%s' must be a continuous-deployment policy's id, or \"\"",
+    return cr_fail(err, CR_KIND_INPUT, "InvalidParameter",
+                   "policy: '%s' must be a continuous-deployment policy's id, or \"\"",
                    policy->from[0] && !cr_policy_id_valid(policy->from) ? "from" : "to");
   }
   if(!policy->from[0] == !policy->to[0]) {

@@ -1,9 +1,10 @@
-/* viewer_certificate_private.h - what the files behind viewer_certificate.h and policy_id.h share; nobody else includes it.
+/* viewer_certificate_private.h - what the files behind viewer_certificate.h and policy_id.h share; nobody else
+ * includes it.
  *
  * viewer_certificate_region.c   where ViewerCertificate and its fields lie, namespaces and encodings considered
  * viewer_certificate.c          what they name, and the two public functions
  * viewer_certificate_edit.c     the same bytes with another name in them
- * policy_id.c                   the same for the other element a rotation may touch: cr_region_parse, _child, _put_field */
+ * policy_id.c                   the same for the other element a rotation may touch */
 #ifndef CR_VIEWER_CERTIFICATE_PRIVATE_H
 #define CR_VIEWER_CERTIFICATE_PRIVATE_H
 

@@ -29,9 +29,10 @@ static const struct {
   {D(STAGING E("\n " P " <!-- kept -->") "<A/>"), P, "", CR_NAMES_OLD, D(STAGING E("\n  <!-- kept -->") "<A/>")},
   {D(E("<![CDATA[" P "]]>")), P, "", CR_NAMES_OLD, D(E(""))},
   {D(E("2c7f1d34-1111-4222-8333-44445555666&#54;")), P, "", CR_NAMES_OLD, D(E(""))},
-  {"<c:DistributionConfig xmlns:c='u'><c:ContinuousDeploymentPolicyId a='>'>" P "</c:ContinuousDeploymentPolicyId ></c:DistributionConfig>",
-   P, "", CR_NAMES_OLD,
-   "<c:DistributionConfig xmlns:c='u'><c:ContinuousDeploymentPolicyId a='>'></c:ContinuousDeploymentPolicyId ></c:DistributionConfig>"},
+  {"<c:DistributionConfig xmlns:c='u'><c:ContinuousDeploymentPolicyId a='>'>" P
+   "</c:ContinuousDeploymentPolicyId ></c:DistributionConfig>", P, "", CR_NAMES_OLD,
+   "<c:DistributionConfig xmlns:c='u'><c:ContinuousDeploymentPolicyId a='>'>"
+   "</c:ContinuousDeploymentPolicyId ></c:DistributionConfig>"},
   /* attach */
   {D(E("") STAGING), "", P, CR_NAMES_OLD, D(E(P) STAGING)},
   {D("<ContinuousDeploymentPolicyId/>" STAGING), "", P, CR_NAMES_OLD, D(E(P) STAGING)},
@@ -70,8 +71,8 @@ static void test_changes(void)
     enum cr_names names = CR_NAMES_OTHER;
     cr_error_clear(&err);
     cr_buf_init(&out, OUT_MAX);
-    CHECK(cr_policy_id_change(changes[i].config, strlen(changes[i].config), changes[i].from, changes[i].to, &out, &names,
-                              &err) == 0);
+    CHECK(cr_policy_id_change(changes[i].config, strlen(changes[i].config), changes[i].from, changes[i].to, &out,
+                              &names, &err) == 0);
     CHECK(names == changes[i].names);
     if(names != changes[i].names) {
       printf("  case %zu (%d, %s): %s\n", i, (int)names, err.message, changes[i].config);
@@ -120,7 +121,8 @@ static void test_refusals(void)
     enum cr_names names;
     cr_error_clear(&err);
     cr_buf_init(&out, OUT_MAX);
-    CHECK(cr_policy_id_change(cases[i].config, strlen(cases[i].config), cases[i].from, cases[i].to, &out, &names, &err) < 0);
+    CHECK(cr_policy_id_change(cases[i].config, strlen(cases[i].config), cases[i].from, cases[i].to, &out, &names,
+                              &err) < 0);
     CHECK_STR(err.code, cases[i].code);
     CHECK(out.len == 0);
     cr_buf_free(&out);
@@ -210,8 +212,9 @@ static bool judge(const struct cr_buf *text, struct facts *facts)
 
 static const char *const asides[] = {"", "", "", "", "<!-- " E(Q) " -->", "<?pi <Staging> ?>", "\r\n\t", " "};
 static const char *const others[] = {
-  "<Deep>" E(Q) "</Deep>", "<z:ContinuousDeploymentPolicyId xmlns:z='z'>" Q "</z:ContinuousDeploymentPolicyId>", "text &amp;",
-  "<![CDATA[" E(Q) "]]>", "<Comment>caf\xC3\xA9 &#x1F600; &lt;Staging&gt;</Comment>", "<Future a=\"&lt;/>\"/>", "<Empty></Empty>",
+  "<Deep>" E(Q) "</Deep>", "<z:ContinuousDeploymentPolicyId xmlns:z='z'>" Q "</z:ContinuousDeploymentPolicyId>",
+  "text &amp;", "<![CDATA[" E(Q) "]]>", "<Comment>caf\xC3\xA9 &#x1F600; &lt;Staging&gt;</Comment>",
+  "<Future a=\"&lt;/>\"/>", "<Empty></Empty>",
   "<ViewerCertificate><ACMCertificateArn>arn:aws:acm:us-east-1:1:certificate/x</ACMCertificateArn></ViewerCertificate>",
 };
 

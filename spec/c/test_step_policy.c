@@ -123,7 +123,8 @@ static void test_foreign(void)
     int status;
     const char *code;
   } taken[] = {
-    { 404, "NoSuchContinuousDeploymentPolicy" }, { 409, "ContinuousDeploymentPolicyInUse" }, { 409, "StagingDistributionInUse" },
+    { 404, "NoSuchContinuousDeploymentPolicy" }, { 409, "ContinuousDeploymentPolicyInUse" },
+    { 409, "StagingDistributionInUse" },
   };
   for(size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
     struct fake fake;
@@ -237,7 +238,8 @@ static void test_refused(void)
   fake_free(&fake);
 
   set_up(&fake, ELEMENT(P));
-  fake_fault(&fake, "GetDistributionConfig", 0, FAKE_BODY, 200, NULL, "<DistributionConfig>" ELEMENT(P) "<Staging/></DistributionConfig>");
+  fake_fault(&fake, "GetDistributionConfig", 0, FAKE_BODY, 200, NULL,
+             "<DistributionConfig>" ELEMENT(P) "<Staging/></DistributionConfig>");
   m = changed(&fake, P, "", "");
   fake_check_failed(m, &fake, "step:policy", CR_KIND_PARSE, "NoETag");
   CHECK(fake_count(&fake, "UpdateDistribution") == 0);

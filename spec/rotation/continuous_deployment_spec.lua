@@ -41,6 +41,10 @@ describe("a continuous deployment", function()
 
   local function change_policy(fields) return assert(fleet.simulator:control("policies/" .. policy, fields)) end
 
+  local function another_policy()
+    return (assert(fleet.simulator:control("policies", { staging = { distribution(staging).domain } })).id)
+  end
+
   -- Somebody else's certificate that covers the same names.
   local function third()
     return (assert(fleet.simulator:control("certificates", {
@@ -64,7 +68,7 @@ describe("a continuous deployment", function()
   end
 
   local function attach(id, from, to)
-    fleet:interfere(id, ("<ContinuousDeploymentPolicyId>%s<"):format(from), ("<ContinuousDeploymentPolicyId>%s<"):format(to))
+    fleet:interfere(id, "<ContinuousDeploymentPolicyId>" .. from, "<ContinuousDeploymentPolicyId>" .. to)
   end
 
   local function unit_plan(more)
@@ -159,6 +163,9 @@ describe("a continuous deployment", function()
     assert.is_truthy(plan.findings[1].message:find("5% of the viewers", 1, true))
     -- two holders, and three deployments and four changes of the unit
     assert.equal(5 * 100 + 6 * 1.5, plan.prediction.seconds)
+    -- An older certrotate would not know that something is to be attached again.
+    assert.equal(2, plan.version)
+    assert.equal(1, fleet:plan(aws, "careful").version)
     local text = tostring(plan)
     assert.is_truthy(text:find("policy " .. policy .. " is detached from " .. primary, 1, true))
     assert.is_truthy(plan_module.restore(require("certrotate.json").decode(plan:encode()), "p"))
@@ -211,7 +218,8 @@ describe("a continuous deployment", function()
 
   -- ── the unit ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  for _, settings in ipairs({ { policy_element = "empty" }, { policy_element = "absent" }, { policy_certificates = "same" } }) do
+  for _, settings in ipairs({ { policy_element = "empty" }, { policy_element = "absent" },
+                              { policy_certificates = "same" } }) do
     local name, value = next(settings)
     it(("is changed whole, and everything else stays to the byte: %s %s"):format(name, value), function()
       assert(fleet.simulator:control("settings", settings))
@@ -230,7 +238,7 @@ describe("a continuous deployment", function()
       assert.equal(4, report.changed)
       assert.equal(6, fleet:record().effects.updates)
       local text = table.concat(seen, " ")
-      assert.is_truthy(text:find("detach settling .*swap swap settling .*settled verified attach settling .*done"), text)
+      assert.is_truthy(text:find("detach settling .*swap swap settling .*settled verified attach settling .*done"))
       -- Again: nothing is sent.
       check_done(assert(aws:resume(options())))
       assert.equal(6, fleet:record().effects.updates)
@@ -380,8 +388,7 @@ describe("a continuous deployment", function()
       assert.is_truthy(err.detached)
       aws:close()
       aws = assert(fleet:connect())
-      local now = other and assert(fleet.simulator:control("policies", { staging = { distribution(staging).domain } })).id
-        or policy
+      local now = other and another_policy() or policy
       attach(primary, "", now)
       report = assert(aws:resume(options()))
       if other then
@@ -425,7 +432,7 @@ describe("a continuous deployment", function()
       deleted = function() change_policy({ delete = true }) end,
       changed = function() change_policy({ weight = 0.15 }) end,
       replaced = function()
-        attach(primary, "", assert(fleet.simulator:control("policies", { staging = { distribution(staging).domain } })).id)
+        attach(primary, "", another_policy())
       end,
     }
     for name, act in pairs(others) do
@@ -523,7 +530,8 @@ describe("a continuous deployment", function()
     assert.is_true(report.ok)
     before[primary] = distribution(primary).config_sha256
     check_done(report)
-    assert.is_truthy(assert(fleet.simulator:control("distributions/" .. primary)).config:find("PriceClass_100", 1, true))
+    local config = assert(fleet.simulator:control("distributions/" .. primary)).config
+    assert.is_truthy(config:find("PriceClass_100", 1, true))
   end)
 
   it("undone after everything was done is told by a resume", function()

@@ -23,7 +23,8 @@ describe("AWS's own clients", function()
   local simulator
 
   setup(function()
-    simulator = assert(launch.start({ distributions = 18, users = 11, vip = 1, policies = 1, propagation = 0.4, seed = 4 }))
+    simulator = assert(launch.start({ distributions = 18, users = 11, vip = 1, policies = 1, propagation = 0.4,
+                                        seed = 4 }))
   end)
   teardown(function() simulator:stop() end)
 
@@ -125,8 +126,8 @@ describe("AWS's own clients", function()
     assert.equal(0.05, config.TrafficConfig.SingleWeightConfig.Weight)
     local listed = json("cloudfront list-continuous-deployment-policies").ContinuousDeploymentPolicyList
     assert.equal(primary.policy, listed.Items[1].ContinuousDeploymentPolicy.Id)
-    local ok, output = aws(("cloudfront delete-continuous-deployment-policy --id %s --if-match %s"):format(primary.policy,
-      read.ETag))
+    local ok, output = aws(("cloudfront delete-continuous-deployment-policy --id %s --if-match %s"):format(
+      primary.policy, read.ETag))
     assert.is_false(ok)
     assert.is_truthy(output:find("(ContinuousDeploymentPolicyInUse)", 1, true), output)
     local changed = json(("cloudfront update-continuous-deployment-policy --id %s --if-match %s "
@@ -140,8 +141,8 @@ describe("AWS's own clients", function()
       local _, text = aws("cloudfront get-distribution-config --query DistributionConfig --id " .. primary.id)
       local path = simulator.directory .. "/policy.json"
       assert(authority.write(path, (text:gsub('("ContinuousDeploymentPolicyId": )"[^"]*"', '%1"' .. policy .. '"'))))
-      local updated = json(("cloudfront update-distribution --id %s --if-match %s --distribution-config file://%s"):format(
-        primary.id, now.ETag, path))
+      local updated = json(("cloudfront update-distribution --id %s --if-match %s --distribution-config file://%s")
+        :format(primary.id, now.ETag, path))
       assert.equal(policy, updated.Distribution.DistributionConfig.ContinuousDeploymentPolicyId)
     end
   end)

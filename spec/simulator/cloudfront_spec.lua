@@ -267,18 +267,21 @@ describe("the simulated CloudFront", function()
       end
       local weight = "<SingleWeightConfig><Weight>%s</Weight></SingleWeightConfig><Type>SingleWeight</Type>"
       local path = "/continuous-deployment-policy"
-      refused("InvalidArgument", nil, 400, account:cloudfront("POST", path, config("d0.cloudfront.net", weight:format(0.1))))
+      refused("InvalidArgument", nil, 400,
+        account:cloudfront("POST", path, config("d0.cloudfront.net", weight:format(0.1))))
       refused("InvalidArgument", nil, 400, account:cloudfront("POST", path, config(domain, weight:format(0.2))))
       local made = account:cloudfront("POST", path, config(domain, weight:format(0.1)))
       assert.is_truthy(made)
       local policy = account.sim.store.policy_list[1]
       assert.equal(0.1, policy.weight)
-      refused("StagingDistributionInUse", nil, 409, account:cloudfront("POST", path, config(domain, weight:format(0.1))))
+      refused("StagingDistributionInUse", nil, 409,
+        account:cloudfront("POST", path, config(domain, weight:format(0.1))))
       assert(account:update(id, swap("<ContinuousDeploymentPolicyId></ContinuousDeploymentPolicyId>",
         "<ContinuousDeploymentPolicyId>" .. policy.id .. "</ContinuousDeploymentPolicyId>")))
       local etag = policy.etag
       refused("InvalidIfMatchVersion", nil, 400, account:cloudfront("DELETE", path .. "/" .. policy.id))
-      refused("ContinuousDeploymentPolicyInUse", nil, 409, account:cloudfront("DELETE", path .. "/" .. policy.id, nil, etag))
+      refused("ContinuousDeploymentPolicyInUse", nil, 409,
+        account:cloudfront("DELETE", path .. "/" .. policy.id, nil, etag))
       assert(account:cloudfront("PUT", path .. "/" .. policy.id, config(domain, weight:format(0.15)), etag))
       refused("PreconditionFailed", nil, 412, account:cloudfront("DELETE", path .. "/" .. policy.id, nil, etag))
       assert(account:update(id, swap(policy.id, "")))

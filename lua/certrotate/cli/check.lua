@@ -10,8 +10,8 @@ function M.flags(command)
   command:option("--replace", "Reference of the certificate to replace: its ACM ARN or IAM id.")
   command:option("--store", "Where the new one goes; default: where the old one is."):choices({ "acm", "iam" })
   command:option("--only", "Change only these distributions (ids)."):args("+")
-  command:flag("--detach-continuous-deployment", "Change distributions under a continuous-deployment policy too: detach "
-    .. "it, change primary and staging, attach it again. Default: they are left out.")
+  command:flag("--detach-continuous-deployment", "Change distributions under a continuous-deployment policy too: "
+    .. "detach it, change primary and staging, attach it again. Default: they are left out.")
   command:option("--dedicated-ip-quota",
     "Certificates the account may use with dedicated IP addresses; default: as Service Quotas says.")
 end

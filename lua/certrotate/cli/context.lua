@@ -76,7 +76,8 @@ function Context:fail(err)
   if self.json then
     self:say(require("certrotate.json").encode_pretty({ error = {
       kind = err.kind, code = err.code, message = err.message, operation = err.operation, status = err.status,
-      request_id = err.request_id, journal = err.journal, detached = err.detached, findings = err.findings, changes = err.changes,
+      request_id = err.request_id, journal = err.journal, findings = err.findings, changes = err.changes,
+      detached = err.detached,
     } }) .. "\n")
   end
 end

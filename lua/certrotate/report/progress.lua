@@ -110,8 +110,8 @@ function M.new(options)
       if event.seconds > 0 then say(event.at, ("watching for %s"):format(fmt.duration(event.seconds))) end
     end,
     detach = function(event)
-      say(event.at, ("policy %s detached from %s; until it is attached again staging gets no viewers"):format(event.policy,
-        event.id))
+      say(event.at, ("policy %s detached from %s; until it is attached again staging gets no viewers"):format(
+        event.policy, event.id))
     end,
     attach = function(event)
       say(event.at, ("policy %s attached to %s again"):format(event.policy, event.id))

@@ -149,8 +149,8 @@ local function check_units(facts, out)
     else
       finding(out, #facts.holders == 0 and "refuse" or "warn", "ContinuousDeployment",
         "%s take%s part in a continuous deployment (policy %s), under which CloudFront refuses certificate changes: "
-        .. "left out, and the old certificate cannot be retired while %s %s it; %s", who, #unit.staging == 0 and "s" or "",
-        unit.policy, table.concat(unit.holders, " and "), one and "uses" or "use",
+        .. "left out, and the old certificate cannot be retired while %s %s it; %s", who,
+        #unit.staging == 0 and "s" or "", unit.policy, table.concat(unit.holders, " and "), one and "uses" or "use",
         unit.obstacle or "--detach-continuous-deployment changes them as a unit")
     end
   end
@@ -326,7 +326,8 @@ local function choose_units(aws, facts, options)
   end
   for _, holder in ipairs(facts.holders) do
     if bound[holder.Id] then
-      facts.left_out[#facts.left_out + 1] = { Id = holder.Id, reason = "continuous-deployment policy " .. bound[holder.Id] }
+      local reason = "continuous-deployment policy " .. bound[holder.Id]
+      facts.left_out[#facts.left_out + 1] = { Id = holder.Id, reason = reason }
     else
       kept[#kept + 1] = holder
     end

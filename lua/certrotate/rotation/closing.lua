@@ -134,8 +134,9 @@ function M.report(plan, state, found, context)
     context.deploy_seconds or prediction.deploy_seconds)
   local report = {
     reference = state.to, adopted = state.adopted or false, holders = #plan:holders(), changed = changed,
-    conflicts = conflict_list(conflicts), units = units, left_behind = json.array(found.left_behind), started = state.started,
-    ended = ended, seconds = ended - state.started, overlap_seconds = overlap, charge = charge(overlap),
+    conflicts = conflict_list(conflicts), units = units, left_behind = json.array(found.left_behind),
+    started = state.started, ended = ended, seconds = ended - state.started, overlap_seconds = overlap,
+    charge = charge(overlap),
     one_at_a_time = { overlap_seconds = single, charge = charge(single) }, journal = context.journal,
   }
   report.ok = #report.left_behind == 0 and #report.conflicts == 0

@@ -33,7 +33,8 @@ local function traffic_of(config)
     local sticky = weight.SessionStickinessConfig
     local session = ""
     if type(sticky) == "table" and type(sticky.IdleTTL) == "number" and type(sticky.MaximumTTL) == "number" then
-      session = (" (sessions of %s idle, %s at most)"):format(fmt.duration(sticky.IdleTTL), fmt.duration(sticky.MaximumTTL))
+      session = (" (sessions of %s idle, %s at most)"):format(fmt.duration(sticky.IdleTTL),
+        fmt.duration(sticky.MaximumTTL))
     end
     return fmt.exact(math.floor(weight.Weight * 10000 + 0.5) / 100) .. "% of the viewers" .. session
   end
@@ -92,7 +93,8 @@ function M.changed(unit, policy)
       #policy.names > 0 and table.concat(policy.names, ", ") or "none")
   end
   if policy.traffic ~= unit.traffic then
-    return ("continuous-deployment policy %s now sends %s to staging, not %s"):format(policy.id, policy.traffic, unit.traffic)
+    return ("continuous-deployment policy %s now sends %s to staging, not %s"):format(policy.id, policy.traffic,
+      unit.traffic)
   end
   return nil
 end
@@ -168,8 +170,8 @@ local function obstacle_of(parts, missing, references)
   end
   for _, holder in ipairs(parts) do
     if holder.reference ~= references.from and holder.reference ~= references.to then
-      return ("%s uses another certificate (%s) than the one to be replaced; bring them together first"):format(holder.Id,
-        holder.reference == "" and "the default one" or holder.reference)
+      return ("%s uses another certificate (%s) than the one to be replaced; bring them together first"):format(
+        holder.Id, holder.reference == "" and "the default one" or holder.reference)
     end
   end
   return nil
@@ -255,7 +257,8 @@ function M.decide(units, named, detach)
       if not named[id] then absent = absent or id end
     end
     if not detach then
-      unit.refused = named and "pass --detach-continuous-deployment to change them as a unit, or leave them out of --only"
+      unit.refused = named
+        and "pass --detach-continuous-deployment to change them as a unit, or leave them out of --only"
     elseif unit.obstacle then
       unit.refused = named and unit.obstacle
     elseif absent then

@@ -10,7 +10,8 @@ local check = require("certrotate.rotation.check")
 
 local M = {}
 
-M.VERSION = 1
+-- 2: with units, which an older certrotate would change without detaching, and never attach again.
+M.VERSION = 2
 M.DEPLOY_SECONDS, M.CALL_SECONDS = check.DEPLOY_SECONDS, check.CALL_SECONDS
 
 ---@class certrotate.PlanHolder
@@ -121,7 +122,8 @@ function M.predict(waves, context)
   local least = charged > 0 and deploy or 0
   return {
     seconds = at, overlap_seconds = overlap, charge = charge(overlap), minimum_charge = charge(least),
-    one_at_a_time = { seconds = (holders + 2 * units) * (call + deploy), overlap_seconds = single, charge = charge(single) },
+    one_at_a_time = { seconds = (holders + 2 * units) * (call + deploy), overlap_seconds = single,
+                      charge = charge(single) },
     deploy_seconds = deploy, call_seconds = call,
   }
 end
@@ -174,8 +176,8 @@ local function waves_of(facts, context)
 end
 
 --- A plan from facts; no I/O, no clock.
----@param facts table  from, store, holders, units?, left_out, findings, identity (CertificateInfo), files, policy, now, endpoint,
----                    deploy_seconds?, call_seconds?, expected?, cost?, settings?
+---@param facts table  from, store, holders, units?, left_out, findings, identity (CertificateInfo), files, policy, now,
+---                    endpoint, deploy_seconds?, call_seconds?, expected?, cost?, settings?
 ---@return certrotate.Plan?
 ---@return certrotate.Error?
 function M.compute(facts)
@@ -204,7 +206,8 @@ function M.compute(facts)
     if type(value) ~= "function" then options[key] = value end
   end
   local plan = {
-    version = M.VERSION, created = math.floor(facts.now), endpoint = facts.endpoint or "", from = facts.from,
+    version = #(facts.units or {}) > 0 and 2 or 1, created = math.floor(facts.now),
+    endpoint = facts.endpoint or "", from = facts.from,
     store = facts.store, method = "swap",
     identity = { fingerprint = leaf.fingerprint, names = json.array(leaf.names), not_before = leaf.not_before,
                  not_after = leaf.not_after, key_type = leaf.key_type, subject = leaf.subject },
@@ -257,7 +260,8 @@ function M.make(aws, options)
   local files, why = absolute(options.files)
   if not files then return nil, why end
   local plan, problem = M.compute({
-    from = result.replace, store = result.store, holders = result.holders, units = result.units, left_out = result.left_out,
+    from = result.replace, store = result.store, holders = result.holders, units = result.units,
+    left_out = result.left_out,
     findings = result.findings, identity = result.identity, files = files, policy = policy,
     now = aws.loop:now() + aws:clock_offset(), endpoint = aws:endpoint("cloudfront"),
     deploy_seconds = options.deploy_seconds, cost = options.cost,
@@ -341,7 +345,7 @@ end
 ---@return certrotate.Error?
 function M.restore(data, where)
   if type(data) ~= "table" then return malformed(where, "not a plan") end
-  if data.version ~= M.VERSION then
+  if data.version ~= 1 and data.version ~= M.VERSION then
     return malformed(where, ("made by another version of certrotate (plan version %s)"):format(tostring(data.version)))
   end
   local problem = check_shape(data)

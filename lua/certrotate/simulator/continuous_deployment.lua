@@ -126,7 +126,8 @@ local function read_config(sim, request, policy)
     read.staging[#read.staging + 1] = item.text
   end
   if not read_traffic(root, read) then
-    return fail("InvalidArgument", 400, "The parameter TrafficConfig contains one or more parameters that are not valid.")
+    return fail("InvalidArgument", 400,
+      "The parameter TrafficConfig contains one or more parameters that are not valid.")
   end
   for _, name in ipairs(read.staging) do
     local id = sim.store.by_domain[name]

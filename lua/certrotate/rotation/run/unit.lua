@@ -9,7 +9,8 @@ local wave_module = require("certrotate.rotation.run.wave")
 
 local M = {}
 
-M.PATIENCE = 60   -- seconds for which CloudFront may refuse a policy although everything is Deployed: it may lag a little
+-- Seconds for which CloudFront may refuse a policy although everything is Deployed: it may lag a little.
+M.PATIENCE = 60
 
 -- Records one entry of the policy's own, and lets the state follow it.
 local function note(run, index, wave, event, step, result, failure)
@@ -58,7 +59,8 @@ local function worth_detaching(run, wave, list)
   if not foreign then return named end
   local ok, err = leave_alone(run, list, function(holder)
     if holder.Id == foreign then return journal_module.FOREIGN end
-    return ("%s was changed or deleted by somebody else meanwhile, and they are changed together or not at all"):format(foreign)
+    return ("%s was changed or deleted by somebody else meanwhile, and they are changed together or not at all"):format(
+      foreign)
   end)
   if not ok then return nil, err end
   return "foreign"
@@ -135,7 +137,8 @@ local function attach(run, index, wave)
       ("continuous-deployment policy %s was not attached to %s again: %s; look at it, it is left as it is"):format(
         unit.policy, unit.primary, failure.message))
   end
-  ok, err = note(run, index, wave, "outcome", "attach", result and { changed = result.changed, ETag = result.ETag }, failure)
+  ok, err = note(run, index, wave, "outcome", "attach",
+    result and { changed = result.changed, ETag = result.ETag }, failure)
   if result then
     run:emit("attach", { wave = index, id = unit.primary, policy = unit.policy })
     if not ok then return nil, err end
