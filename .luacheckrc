@@ -5,7 +5,7 @@ max_line_length = 130
 cache = false
 exclude_files = { "build*", "lua_modules", "lua/certrotate/core.meta.lua" }
 files["lua/certrotate/driver/nginx.lua"] = { std = "min+ngx_lua" }
-files["lua/certrotate/nginx.lua"] = { std = "min+ngx_lua" }
+files["lua/certrotate/nginx"] = { std = "min+ngx_lua" }
 files["lua/certrotate/simulator"] = { std = "luajit+ngx_lua" }
 files["lua/certrotate/driver/uv.lua"] = { read_globals = { "vim" } }
 files["lua/certrotate/neovim.lua"] = { read_globals = { "vim" } }

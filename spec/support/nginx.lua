@@ -67,9 +67,14 @@ function M.tree()
   return (text:gsub("%s+$", ""))
 end
 
--- The lines come from the log and so does nginx's "master process" report of a worker that died.
+-- The lines come from the log and so does nginx's "master process" report of a worker that died. SIGKILL is a test's own.
 local function crashed(log)
-  return log:match("[^\n]*exited on signal[^\n]*") or log:match("[^\n]*AddressSanitizer[^\n]*")
+  for line in log:gmatch("[^\n]+") do
+    if line:find("AddressSanitizer", 1, true) or line:find("exited on signal %d+") and not line:find("signal 9%f[%D]") then
+      return line
+    end
+  end
+  return nil
 end
 
 ---@param options { http?: string, server?: string, main?: string, workers?: integer }

@@ -108,6 +108,7 @@ local function start(aws, journal, locks, identity, options, fits)
     aws = aws, plan = journal.plan, journal = journal, state = journal:state(), options = options, locks = locks,
     identity = identity, on_event = options.on_event, fits = fits,
   })
+  run:emit("start", { plan = run.plan, state = run.state, journal = journal.path })
   local report, err = walk(run)
   if not report then
     unit_module.restore(run, err)

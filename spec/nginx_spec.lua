@@ -1,0 +1,179 @@
+-- certrotate.nginx in real workers: one of them leads, another goes on when it dies, leaves or is told to stop; the pages
+-- say what is going on; what acts needs a token.
+local core = require("certrotate.core")
+local command = require("spec.support.command")
+local fleet = require("spec.support.fleet")
+local json = require("certrotate.json")
+local nginx = require("spec.support.nginx")
+
+if not rawget(_G, "jit") then return end   -- nginx is the same whichever interpreter runs the test: once will do
+
+local TOKEN = "a-token-of-the-spec"
+
+describe("certrotate.nginx", function()
+  local account, server, client, config
+
+  -- A visitor's request; the answer's status, body and headers.
+  local function get(path, options)
+    options = options or {}
+    return assert(client.loop:await({ http = { url = server.url .. path, method = options.method or "GET",
+      headers = options.headers, body = options.body, timeout = 20 } }))
+  end
+  local function post(body, token)
+    return get("/action", { method = "POST", body = body, headers = {
+      ["Content-Type"] = "application/x-www-form-urlencoded", Authorization = token and "Bearer " .. token } })
+  end
+  local function told() return assert(json.decode(get("/status.json").body)) end
+
+  -- Waits for something the page's JSON says.
+  local function wait_for(what, condition)
+    local deadline = core.monotonic() + 60
+    local now
+    repeat
+      now = told()
+      if condition(now) then return now end
+      client.loop:sleep(0.03)
+    until core.monotonic() > deadline
+    error(what .. " did not happen: " .. json.encode(now) .. "\n" .. server:log())
+  end
+
+  local function settings(more)
+    local simulator = account.simulator
+    config = {
+      endpoint = simulator.endpoint, edge = simulator.edge, ca_file = simulator.ca_file, trust = simulator.trust_file,
+      access_key_id = simulator.access_key_id, secret_access_key = simulator.secret_access_key,
+      replace = simulator.old_reference, certificate = simulator.files.new_certificate,
+      private_key = simulator.files.new_key, chain = simulator.files.new_chain, directory = account:path("state"),
+      journal = account:path("journal"), soak = 0.2,
+    }
+    for key, value in pairs(more or {}) do config[key] = value end
+    command.write(account:path("job.json"), json.encode(config))
+  end
+
+  local function start(more)
+    account = fleet.start({ propagation = 0.4, jitter = 0.2, distributions = 14, users = 8, vip = 2 })
+    settings(more)
+    client = assert(account:connect({ endpoint_url = "http://127.0.0.1:1" }))
+    server = nginx.start({ workers = 2, main = "env CERTROTATE_STATE=" .. account:path("state") .. ";", http = ([[
+  lua_shared_dict certrotate 1m;
+  init_worker_by_lua_block {
+    require("certrotate.nginx").start { job = require("spec.support.nginx_job")("%s"), every = 3600, retry = 3600,
+                                        lease = 2, poll = 0.1 }
+  }]]):format(account:path("job.json")), server = ([[
+    location = /status { content_by_lua_block { require("certrotate.nginx").page() } }
+    location = /status.json { content_by_lua_block { require("certrotate.nginx").json() } }
+    location = /metrics { content_by_lua_block { require("certrotate.nginx").metrics() } }
+    location = /action { content_by_lua_block { require("certrotate.nginx").action { token = "%s" } } }
+    location = /tokenless { content_by_lua_block { require("certrotate.nginx").action() } }
+    location = /missing { content_by_lua_block { require("certrotate.nginx").page { dict = "nowhere" } } }
+]]):format(TOKEN) })
+  end
+
+  after_each(function()
+    if client then client:close() end
+    if server then server:stop() end
+    if account then account:stop() end
+    client, server, account = nil, nil, nil
+  end)
+
+  local function rotated(now)
+    assert.equal("finished", now.rotation.phase)
+    assert.same({}, account:on(config.replace))
+    assert.equal(8, now.rotation.report.changed + 0)
+    for _, holder in ipairs(now.rotation.holders) do
+      assert.truthy(holder.changed and holder.deployed and not holder.problem, json.encode(holder))
+    end
+  end
+
+  it("rotates in one worker, and shows it", function()
+    start()
+    local running = wait_for("a wave", function(now) return now.rotation and now.rotation.wave end)
+    assert.equal("running", running.state.phase)
+    local page = get("/status")
+    assert.equal(200, page.status)
+    assert.truthy(page.body:find('http-equiv="refresh" content="3"', 1, true), page.body)
+    assert.truthy(page.body:find("Wave", 1, true))
+    local now = wait_for("the end", function(seen) return seen.state.phase == "idle" end)
+    rotated(now)
+    assert.is_true(now.state.ok)
+    assert.equal("8 holders changed", now.state.message)
+    page = get("/status").body
+    assert.truthy(page:find("<svg", 1, true), page)
+    assert.is_nil(page:find("<script", 1, true))
+    assert.truthy(page:find("in order", 1, true))
+    assert.truthy(page:find("shop.example", 1, true))
+    local metrics = get("/metrics").body
+    assert.truthy(metrics:find("\ncertrotate_holders_changed_total 8\n", 1, true), metrics)
+    assert.truthy(metrics:find('\ncertrotate_rotation_phase{phase="finished"} 1\n', 1, true), metrics)
+    assert.truthy(metrics:find("\ncertrotate_rounds_total 1\n", 1, true), metrics)
+    assert.truthy(metrics:find('certrotate_certificate_not_after_seconds{reference="' .. now.rotation.to, 1, true), metrics)
+    for line in metrics:gmatch("[^\n]+") do
+      assert.truthy(line:match("^# [HT][EY][LP][PE] certrotate_[%l_]+ .")
+        or line:match('^certrotate_[%l_]+ %-?[%d.e+-]+$') or line:match('^certrotate_[%l_]+{.+"} %-?[%d.e+-]+$'), line)
+    end
+    assert.equal(405, get("/status", { method = "POST", body = "x" }).status)
+    -- One import, one round: the other worker looked on.
+    local _, rounds = server:log():gsub("certrotate: ", "")
+    assert.equal(0, rounds, server:log())
+  end)
+
+  it("passes on what a killed worker held", function()
+    start({ soak = 3 })
+    local running = wait_for("a changed holder", function(now)
+      return now.rotation and now.rotation.wave and now.rotation.holders[1].changed
+    end)
+    command.shell("kill -9 " .. running.state.worker)
+    local now = wait_for("the end", function(seen)
+      return seen.state.phase == "idle" and seen.state.worker ~= running.state.worker
+    end)
+    rotated(now)
+    assert.is_true(now.state.ok)
+    assert.truthy(server:log():find("exited on signal 9", 1, true))
+  end)
+
+  it("goes on after a reload", function()
+    start({ soak = 3 })
+    local running = wait_for("a changed holder", function(now)
+      return now.rotation and now.rotation.wave and now.rotation.holders[1].changed
+    end)
+    server:signal("HUP")
+    local now = wait_for("the end", function(seen)
+      return seen.state.phase == "idle" and seen.state.worker ~= running.state.worker
+    end)
+    rotated(now)
+  end)
+
+  it("acts only with the token", function()
+    start({ soak = 30 })
+    local function status(body, token) return post(body, token).status + 0 end
+    wait_for("a changed holder", function(now)
+      return now.rotation and now.rotation.wave and now.rotation.holders[1].changed
+    end)
+    assert.equal(401, status("action=interrupt"))
+    assert.equal(401, status("action=interrupt", "another-token-of-it"))
+    assert.equal(405, get("/action", { headers = { Authorization = "Bearer " .. TOKEN } }).status + 0)
+    assert.equal(400, status("action=everything", TOKEN))
+    assert.equal(409, status("action=reconcile", TOKEN))
+    assert.equal(503, get("/tokenless", { method = "POST", body = "action=interrupt" }).status + 0)
+    assert.equal("running", told().state.phase)
+    assert.equal(202, status("action=interrupt", TOKEN))
+    local now = wait_for("the interrupt", function(seen) return seen.state.phase == "idle" end)
+    assert.is_false(now.state.ok)
+    assert.equal("interrupted", now.rotation.phase)
+    assert.truthy(get("/status").body:find("needs you", 1, true))
+    assert.equal(409, status("action=interrupt", TOKEN))
+    settings({ soak = 0.2 })
+    assert.equal(202, status("action=reconcile", TOKEN))
+    local resumed = wait_for("a second round", function(seen) return seen.state.phase == "running" end)
+    assert.equal("running", resumed.state.phase)
+  end)
+
+  it("says what a configuration lacks", function()
+    start()
+    assert.equal(500, get("/missing").status + 0)
+    assert.truthy(server:log():find("nginx has no shared dictionary 'nowhere': put `lua_shared_dict nowhere 2m;`", 1, true))
+    local home = require("certrotate.nginx")
+    assert.has_error(function() home.start({}) end, "certrotate.nginx.start: either config or job expected")
+    assert.has_error(function() home.start({ job = 1 }) end, "certrotate.nginx: job: function expected")
+  end)
+end)
