@@ -22,14 +22,14 @@ h1{font-size:1.35rem;margin:0}h2{font-size:1rem;margin:0 0 .6rem}.dim{color:var(
 section{background:var(--paper);border:1px solid var(--line);border-radius:.6rem;padding:1rem;margin:1rem 0;
 overflow-x:auto}.badge{font-weight:600;padding:.1rem .6rem;border-radius:1rem;border:1px solid currentColor}
 .good{color:var(--good)}.warn{color:var(--warn)}.bad{color:var(--bad)}
-dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.6rem;margin:0 0 1rem}
+dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(8rem,1fr));gap:.6rem;margin:0 0 1rem}
 dt{color:var(--dim);font-size:.8rem}dd{margin:0;font-size:1.05rem;font-weight:600;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%}th{text-align:left;font-size:.8rem;color:var(--dim);font-weight:600}
 th,td{padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-tr:last-child td{border-bottom:0}td.n,th.n{text-align:right;white-space:nowrap}code{font-size:.8rem;overflow-wrap:anywhere}
+tr:last-child td{border-bottom:0}td.n,th.n{text-align:right}td.n,td.t{white-space:nowrap}table+h2{margin-top:1rem}code{font-size:.8rem;overflow-wrap:anywhere}
 progress{width:100%;height:.6rem;accent-color:var(--new)}summary{cursor:pointer}
 pre{font-size:.8rem;white-space:pre-wrap;overflow-wrap:anywhere;margin:.5rem 0 0}
-svg{display:block;width:100%;min-width:30rem;height:auto}svg text{font:11px system-ui,sans-serif;fill:var(--ink)}
+svg{display:block;width:100%;min-width:40rem;height:auto}svg text{font:11px system-ui,sans-serif;fill:var(--ink)}
 svg .dim{fill:var(--dim)}
 @media(max-width:40rem){main{padding:.5rem}section{padding:.75rem}.wide{display:none}}
 ]]
@@ -156,7 +156,7 @@ local function certificates_section(out, inventory, now)
     .. '<th class="n">Holders</th></tr>')
   for _, certificate in ipairs(inventory.certificates) do
     local left = certificate.not_after and certificate.not_after - now
-    out('<tr><td>%s<br><code class="dim">%s</code></td><td class="wide">%s</td><td>%s</td>'
+    out('<tr><td>%s<br><code class="dim">%s</code></td><td class="wide">%s</td><td class="t">%s</td>'
       .. '<td class="n %s">%s</td><td class="n">%d%s</td></tr>', escape(certificate.name), escape(certificate.reference),
       escape(certificate.store), certificate.not_after and fmt.date(certificate.not_after) or "?",
       left and left_class(left) or "dim",
