@@ -6,8 +6,8 @@ local M = {}
 M.DONE, M.FAILED, M.USAGE, M.NOTHING, M.REFUSED, M.INTERRUPTED = 0, 1, 2, 3, 4, 5
 
 -- In the order of `--help`.
-M.commands = { "inventory", "check", "plan", "apply", "resume", "status", "retire", "verify", "quota", "simulate",
-               "demo" }
+M.commands = { "inventory", "check", "plan", "apply", "resume", "rollback", "status", "retire", "verify", "quota",
+               "simulate", "demo" }
 
 local function load_argparse()
   local found, argparse = pcall(require, "argparse")

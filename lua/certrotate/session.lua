@@ -413,6 +413,12 @@ function Session:plan(options) return require("certrotate.rotation.plan").make(s
 ---@return certrotate.Error?
 function Session:resume(options) return require("certrotate.rotation.run").resume(self, options) end
 
+--- Gives every holder that was changed its old certificate again; see certrotate.rotation.run.
+---@param options certrotate.RunOptions   journal = path, …
+---@return certrotate.Report? report
+---@return certrotate.Error?
+function Session:rollback(options) return require("certrotate.rotation.run").rollback(self, options) end
+
 --- The account's dedicated-IP quota, what is used of it, and what was asked for; see certrotate.rotation.quota.
 ---@return certrotate.QuotaStatus?
 ---@return certrotate.Error?

@@ -1,4 +1,5 @@
--- SIGKILL at random moments of a rotation, between and inside requests; one `resume` finishes it.
+-- SIGKILL at random moments of a rotation, between and inside requests; one `resume` finishes it, or one `rollback`,
+-- killed at random moments too, takes it back.
 local core = require("certrotate.core")
 local fleet_module = require("spec.support.fleet")
 local command = require("spec.support.command")
@@ -70,6 +71,58 @@ describe(("killed at any moment (seed %d)"):format(seed), function()
       client:close()
       fleet:stop()
       total_kills = total_kills + kills
+    end)
+  end
+
+  for round = 1, math.ceil(ROUNDS / 2) do
+    local store = round % 2 == 0 and "iam" or "acm"
+    it(("rollback takes the rotation back: round %d, %s"):format(round, store), function()
+      local fleet = fleet_module.start({ distributions = 10, users = 6, vip = 1, store = store, propagation = 0.3,
+                                         seed = seed % 1000 + 100 + round })
+      local old = fleet.simulator.old_reference
+      local users, before, journal = fleet:on(old), fleet:configurations(), fleet:path("journal")
+      local environment = { environment = fleet:environment() }
+      local client = assert(core.client())
+      -- One command, killed when so many requests have come in; true when it ended by itself before.
+      local function killed(argv, requests)
+        local process = command.start(argv, environment)
+        local target = fleet:record().count + requests
+        while not process.wait(0) and fleet:record().count < target do client:wait(0.001) end
+        client:wait(random(1000) / 1e6)
+        local ended = process.wait(0)
+        if not ended then os.execute("kill -KILL " .. process.pid .. " 2>/dev/null") end
+        local rc = assert(process.wait(30), "the process did not end")
+        local output = process.output()
+        process.close()
+        if not ended then total_kills = total_kills + 1 end
+        return ended and rc, output
+      end
+      killed(fleet:identity_flags({ "apply", "--journal", journal, "--yes", "--policy", "cheapest", "--poll", "100ms" }),
+        random(40))
+      local begun = command.read(journal)
+      if begun and begun:find("\n", 1, true) then
+        local back = fleet:flags({ "rollback", journal, "--yes", "--poll", "100ms" })
+        local rc, output
+        for _ = 1, 1 + random(3) do
+          rc, output = killed(back, 6 + random(30))
+          if rc then break end
+        end
+        if not rc then
+          local process = command.start(back, environment)
+          rc = process.wait(60)
+          output = process.output()
+          process.close()
+        end
+        -- 3: it was through before it was killed.
+        assert.is_true(rc == 0 or rc == 3, output)
+      end
+      assert.same(users, fleet:on(old))
+      assert.same(before, fleet:configurations())
+      local effects = fleet:record().effects
+      assert.is_true((effects[store .. "_imports"] or 0) <= 1)
+      assert.is_nil(effects[store .. "_deletes"])
+      client:close()
+      fleet:stop()
     end)
   end
 

@@ -71,7 +71,7 @@ function Context:fail(err)
     if index > 1 then self:say_error("  " .. change .. "\n") end
   end
   if err.journal and err.code ~= "JournalExists" then
-    self:say_error(("certrotate: to go on: certrotate resume %s\n"):format(err.journal))
+    self:say_error(("certrotate: to go on: certrotate %s %s\n"):format(err.rollback and "rollback" or "resume", err.journal))
   end
   if self.json then
     self:say(require("certrotate.json").encode_pretty({ error = {

@@ -58,8 +58,8 @@ end
 local function stamped(text) return fmt.time(core.now()) .. " " .. text end
 
 -- One line that fits, whose end says how to go on.
-local function going_on(text, path)
-  local hint = "; :CertRotate resume " .. message.path(path)
+local function going_on(text, verb, path)
+  local hint = ("; :CertRotate %s %s"):format(verb, message.path(path))
   local room = math.max(24, vim.o.columns - 12 - 12 - #hint)
   return table_report.cut(text, room) .. hint
 end
@@ -80,9 +80,10 @@ local function failed(self, err)
     if i > 1 then self:note("  " .. change) end
   end
   if err.journal then
-    self:note("To go on: :CertRotate resume " .. message.path(err.journal))
+    local verb = err.rollback and "rollback" or "resume"
+    self:note(("To go on: :CertRotate %s %s"):format(verb, message.path(err.journal)))
     local what = interrupted and "interrupted" or tostring(err)
-    message.say(going_on(what, err.journal), interrupted and "WARN" or "ERROR")
+    message.say(going_on(what, verb, err.journal), interrupted and "WARN" or "ERROR")
   elseif interrupted then
     message.say("interrupted before anything was begun", "WARN")
   else

@@ -26,7 +26,8 @@ dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(8rem,1fr));gap:.6re
 dt{color:var(--dim);font-size:.8rem}dd{margin:0;font-size:1.05rem;font-weight:600;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%}th{text-align:left;font-size:.8rem;color:var(--dim);font-weight:600}
 th,td{padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-tr:last-child td{border-bottom:0}td.n,th.n{text-align:right}td.n,td.t{white-space:nowrap}table+h2{margin-top:1rem}code{font-size:.8rem;overflow-wrap:anywhere}
+tr:last-child td{border-bottom:0}td.n,th.n{text-align:right}
+td.n,td.t{white-space:nowrap}table+h2{margin-top:1rem}code{font-size:.8rem;overflow-wrap:anywhere}
 progress{width:100%;height:.6rem;accent-color:var(--new)}summary{cursor:pointer}
 pre{font-size:.8rem;white-space:pre-wrap;overflow-wrap:anywhere;margin:.5rem 0 0}
 svg{display:block;width:100%;min-width:40rem;height:auto}svg text{font:11px system-ui,sans-serif;fill:var(--ink)}

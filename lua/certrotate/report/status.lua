@@ -12,7 +12,9 @@ function M.text(status, path)
     import = "the new certificate is not imported yet",
     changing = "holders are being changed",
     finished = "finished; the old certificate is still there",
-    retired = "finished, and the old certificate is retired",
+    ["rolling back"] = "is being rolled back",
+    ["rolled back"] = "rolled back; the new certificate is still there, unused",
+    retired = "finished, and what was not needed any more is retired",
   })[status.phase]) }
   local function say(format, ...) lines[#lines + 1] = format:format(...) end
   say("From  %s", status.plan.from)
@@ -22,7 +24,9 @@ function M.text(status, path)
   end
   if status.to then say("To    %s", status.to) end
   for index, wave in ipairs(status.waves) do
-    say("Wave %d %-14s %d of %d changed%s", index, wave.name, wave.done, wave.total, wave.settled and ", Deployed" or "")
+    if wave.total > 0 or wave.unit then
+      say("Wave %d %-14s %d of %d changed%s", index, wave.name, wave.done, wave.total, wave.settled and ", Deployed" or "")
+    end
     local unit = wave.unit
     if unit and unit.message then
       say("  %s", unit.message)
@@ -33,8 +37,14 @@ function M.text(status, path)
   for _, failure in ipairs(status.failed) do say("Failed: %s: %s", failure.Id, failure.message) end
   if status.torn then say("The last line was cut off while it was written; resuming copes with that.") end
   if status.last then say("Last entry %s", fmt.timestamp(status.last)) end
-  if status.phase ~= "finished" and status.phase ~= "retired" then say("To go on: certrotate resume %s", path) end
-  if status.phase == "finished" then say("To delete the old certificate: certrotate retire %s", path) end
+  local hints = {
+    finished = "To delete the old certificate: certrotate retire %s", retired = "",
+    ["rolling back"] = "To go on: certrotate rollback %s",
+    ["rolled back"] = "To delete the new certificate: certrotate retire %s",
+  }
+  local hint = hints[status.phase] or "To go on: certrotate resume %s"
+  if hint ~= "" then say(hint, path) end
+  if status.phase == "changing" then say("To go back: certrotate rollback %s", path) end
   return table.concat(lines, "\n") .. "\n"
 end
 

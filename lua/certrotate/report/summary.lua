@@ -9,12 +9,19 @@ local M = {}
 function M.text(report)
   local lines = {}
   local function say(format, ...) lines[#lines + 1] = format:format(...) end
-  say("%s of %s changed in %s; %s", fmt.count(report.changed), fmt.plural(report.holders, "holder"),
-    fmt.duration(report.seconds), report.ok and "all Deployed on the new certificate" or "NOT all on the new certificate")
-  say("New certificate  %s%s", report.reference, report.adopted and " (it was there already)" or "")
+  local back = report.rolled_back
+  local which = back and "old" or "new"
+  say("%s of %s %s in %s; %s on the %s certificate", fmt.count(report.changed), fmt.plural(report.holders, "holder"),
+    back and "changed back" or "changed", fmt.duration(report.seconds), report.ok and "all Deployed" or "NOT all", which)
+  if back then
+    say("Old certificate  %s", report.reference)
+  else
+    say("New certificate  %s%s", report.reference, report.adopted and " (it was there already)" or "")
+  end
   if report.overlap_seconds > 0 then
-    say("Overlap on dedicated IP addresses %s: %s (one at a time: %s, %s)", fmt.duration(report.overlap_seconds),
-      fmt.money(report.charge), fmt.duration(report.one_at_a_time.overlap_seconds), fmt.money(report.one_at_a_time.charge))
+    local single = back and "" or (" (one at a time: %s, %s)"):format(fmt.duration(report.one_at_a_time.overlap_seconds),
+      fmt.money(report.one_at_a_time.charge))
+    say("Overlap on dedicated IP addresses %s: %s%s", fmt.duration(report.overlap_seconds), fmt.money(report.charge), single)
   end
   for _, conflict in ipairs(report.conflicts) do
     say("Left alone: %s: %s", conflict.Id, table_report.clean(conflict.message))
@@ -23,11 +30,12 @@ function M.text(report)
     if unit.attached then say("Continuous-deployment policy %s is attached to %s", unit.policy, unit.Id) end
   end
   if #report.left_behind > 0 then
-    say("Still on the old certificate: %s; make another plan for them", fmt.list(report.left_behind, 6))
+    say("Still on the %s certificate: %s; %s", back and "new" or "old", fmt.list(report.left_behind, 6),
+      back and "they were not changed by this rotation" or "make another plan for them")
   end
   if report.event_problem then say("Progress was not shown to its end: %s", table_report.clean(report.event_problem)) end
   if #report.left_behind == 0 then
-    say("The old certificate is still there. To delete it: certrotate retire %s", report.journal)
+    say("The %s certificate is still there. To delete it: certrotate retire %s", back and "new" or "old", report.journal)
   end
   return table.concat(lines, "\n") .. "\n"
 end

@@ -7,6 +7,7 @@ local fmt = require("certrotate.fmt")
 local inventory_module = require("certrotate.rotation.inventory")
 local policy_module = require("certrotate.rotation.policy")
 local quota_module = require("certrotate.rotation.quota")
+local stored = require("certrotate.rotation.stored")
 
 local M = {}
 
@@ -223,60 +224,13 @@ function M.evaluate(facts)
   return out
 end
 
--- SHA-256 of the leaf a store has; nil when it is no certificate, nil and an error when it cannot be read.
-local function stored_fingerprint(aws, stored)
-  local got, err, pem
-  if stored.store == "acm" then
-    got, err = aws.acm:get_certificate({ CertificateArn = stored.reference })
-    pem = got and got.Certificate
-  else
-    got, err = aws.iam:get_server_certificate({ ServerCertificateName = stored.name })
-    pem = got and got.ServerCertificate and got.ServerCertificate.CertificateBody
-  end
-  if not got then return nil, err end
-  local info = type(pem) == "string" and core.certificate(pem)
-  return info and info.fingerprint or nil
-end
-
--- The old certificate as its store has it. A store that cannot be read is an error: rule 2, unknown means no.
-local function old_certificate(aws, inventory, reference)
-  local old = inventory:certificate(reference)
-  if not old then
-    -- A listing may lag or leave kinds out; ACM can be asked directly.
-    if not is_acm(reference) then
-      return nil, inventory.errors[1]
-    end
-    old = { reference = reference, store = "acm", arn = reference, names = {}, name = "" }
-  end
-  if old.store == "acm" then
-    local got, err = aws.acm:describe_certificate({ CertificateArn = reference })
-    if not got then
-      if err.code == "ResourceNotFoundException" or err.code == "InvalidArnException"
-        or err.code == "ValidationException" then
-        return nil
-      end
-      return nil, err
-    end
-    local detail = got.Certificate or {}
-    old.type, old.managed_by, old.in_use_by = detail.Type, detail.ManagedBy, detail.InUseBy
-    old.serial, old.not_after = detail.Serial, detail.NotAfter or old.not_after
-  end
-  local fingerprint, err = stored_fingerprint(aws, old)
-  if fingerprint then
-    old.fingerprint = fingerprint
-  elseif err and (old.type == nil or old.type == "IMPORTED") then
-    return nil, err
-  end
-  return old
-end
-
 -- Where the new certificate is already, if it is: in the listing only those that end at the same moment can be it.
 -- Nothing is refused for want of this, so what cannot be read counts as not there.
 local function already_stored(aws, facts, leaf)
   for _, one in ipairs(facts.inventory.certificates) do
     if one.store == facts.store and one.reference ~= facts.replace and (one.type == nil or one.type == "IMPORTED")
       and one.not_after and math.abs(one.not_after - leaf.not_after) <= 1
-      and stored_fingerprint(aws, one) == leaf.fingerprint then
+      and stored.fingerprint(aws, one) == leaf.fingerprint then
       return one.reference
     end
   end
@@ -359,7 +313,7 @@ function M.run(aws, options)
     wait_for_quota = options.wait_for_quota, deploy_seconds = options.deploy_seconds,
   }
   if facts.replace then
-    facts.old, err = old_certificate(aws, inventory, facts.replace)
+    facts.old, err = stored.read(aws, inventory, facts.replace)
     if not facts.old and err then return nil, err end
     -- IAM's ARN is as exact as the id, and the id is what distributions name.
     facts.replace = facts.old and facts.old.reference or facts.replace

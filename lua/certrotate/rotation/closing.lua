@@ -117,7 +117,8 @@ end
 ---@return certrotate.Report
 function M.report(plan, state, found, context)
   local changed, charged = counts(plan, state)
-  local first = journal_module.first_charged(plan, state)
+  -- On the way back, the overlap of the way there goes on.
+  local first = state.forward and state.first_charged or journal_module.first_charged(plan, state)
   local overlap = first and math.max(0, (state.last_charged or context.now) - first) or 0
   local function charge(seconds)
     return first and cost.charge(first, first + seconds, context.cost) or 0
@@ -139,6 +140,7 @@ function M.report(plan, state, found, context)
     charge = charge(overlap),
     one_at_a_time = { overlap_seconds = single, charge = charge(single) }, journal = context.journal,
   }
+  report.rolled_back = state.forward ~= nil or nil
   report.ok = #report.left_behind == 0 and #report.conflicts == 0
   return report
 end

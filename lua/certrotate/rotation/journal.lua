@@ -6,12 +6,13 @@
 local core = require("certrotate.core")
 local errors = require("certrotate.errors")
 local json = require("certrotate.json")
+local mirror = require("certrotate.rotation.mirror")
 
 local M = {}
 
 ---@class certrotate.JournalEntry
 ---@field at number        Unix seconds
----@field event "quota"|"begin"|"intent"|"outcome"|"wave"|"end"
+---@field event "quota"|"begin"|"intent"|"outcome"|"wave"|"end"|"rollback"
 ---@field step? "import"|"swap"|"detach"|"attach"|"settle"|"verify"|"retire"
 ---@field id? string       holder; detach, attach: the primary distribution
 ---@field policy? string   detach, attach: the continuous-deployment policy
@@ -19,6 +20,7 @@ local M = {}
 ---@field locks? string    quota, begin: where this rotation's locks are
 ---@field deadline? number quota: until when a higher one is waited for
 ---@field needed? integer  quota: certificates with dedicated IP addresses
+---@field fingerprint? string  rollback: of the old certificate. What follows it is of the way back
 ---@field result? table    outcome: what the step returned, reduced to what resuming needs
 ---@field error? table     outcome: kind, code, message
 
@@ -230,6 +232,8 @@ end
 ---@field soaked table<integer, number>  waves that need no second walk
 ---@field failed table<string, table>    last error by holder
 ---@field units table<integer, certrotate.UnitState>   by wave: the continuous deployments of the plan
+---@field forward? certrotate.JournalState   a rollback was begun: how far the rotation had come. All else is of the way back
+---@field plan? certrotate.Plan      then: the plan that leads back
 ---@field ended? number              when the last wave was through
 ---@field retired? number
 ---@field first_charged? number      first announced change of a charged holder that was changed
@@ -389,25 +393,31 @@ function outcomes.retire(state, entry)
   if entry.result then state.retired = entry.at end
 end
 
---- What the entries add up to. Pure.
----@return certrotate.JournalState
-function Journal:state()
+local function empty_state(plan)
   local state = { import_open = false, begun = {}, swapped = {}, conflicts = {}, settled = {}, verified = {}, soaked = {},
                   failed = {}, units = {} }
-  -- Wave by holder, and who is charged. Ids begin with a capital, so the key is no id.
-  local index = { charged = {} }
-  for number, wave in ipairs(self.plan.waves) do
+  for number, wave in ipairs(plan.waves) do
     if wave.unit then state.units[number] = { owed = false, begun = false } end
-    for _, holder in ipairs(wave.holders) do
-      index[holder.Id], index.charged[holder.Id] = number, holder.charged
-    end
   end
-  for _, entry in ipairs(self.entries) do
-    local handler = handlers[entry.event]
-    if handler then handler(state, entry, index) end
-  end
-  -- A wave that left somebody out is walked again: AWS says whether the reason still holds.
-  for number, wave in ipairs(self.plan.waves) do
+  return state
+end
+
+--- The state in which a way back begins. What a rotation owes a continuous deployment is owed on the way back too.
+---@param plan certrotate.Plan
+---@param forward certrotate.JournalState
+---@param entry certrotate.JournalEntry   rollback
+---@return certrotate.JournalState
+function M.turned(plan, forward, entry)
+  local back = mirror.plan(plan, forward, entry.fingerprint)
+  local state = empty_state(back)
+  state.forward, state.plan, state.to, state.started, state.locks = forward, back, plan.from, entry.at, forward.locks
+  state.units, state.adopted = forward.units, true
+  return state
+end
+
+-- A wave that left somebody out is walked again: AWS says whether the reason still holds.
+local function reopen(plan, state)
+  for number, wave in ipairs(plan.waves) do
     if wave.unit and state.units[number].owed then state.soaked[number] = nil end
     for _, holder in ipairs(wave.holders) do
       if not state.swapped[holder.Id] or state.conflicts[holder.Id] then
@@ -415,7 +425,33 @@ function Journal:state()
       end
     end
   end
-  state.first_charged = M.first_charged(self.plan, state)
+end
+
+--- What the entries add up to. Pure.
+---@return certrotate.JournalState
+function Journal:state()
+  local state = empty_state(self.plan)
+  -- Wave by holder, and who is charged. Ids begin with a capital, so the key is no id.
+  local index = { charged = {} }
+  for number, wave in ipairs(self.plan.waves) do
+    for _, holder in ipairs(wave.holders) do
+      index[holder.Id], index.charged[holder.Id] = number, holder.charged
+    end
+  end
+  for _, entry in ipairs(self.entries) do
+    local handler = handlers[entry.event]
+    if entry.event == "rollback" then
+      if not state.forward then
+        state.first_charged = M.first_charged(self.plan, state)
+        state = M.turned(self.plan, state, entry)
+      end
+    elseif handler then
+      handler(state, entry, index)
+    end
+  end
+  local plan = state.plan or self.plan
+  reopen(plan, state)
+  state.first_charged = state.forward and state.forward.first_charged or M.first_charged(plan, state)
   return state
 end
 

@@ -1,4 +1,5 @@
---- Deletes the old certificate, by rule 2 and nothing less: the step in C looks at every fact afresh.
+--- Deletes the certificate a rotation left unused, by rule 2 and nothing less: the step in C looks at every fact afresh.
+-- That is the old one; after a rollback the new one, when it was this rotation that imported it.
 local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
 local inventory_module = require("certrotate.rotation.inventory")
@@ -28,16 +29,24 @@ local function refuse(code, message)
   return nil, errors.new({ kind = "policy", code = code, message = message })
 end
 
+--- Which certificate nothing should use any more once this rotation is over, or was rolled back.
+---@param plan certrotate.Plan
+---@param state certrotate.JournalState
+---@return string
+function M.unused(plan, state)
+  return state.forward and state.forward.to or plan.from
+end
+
 -- The step, with what the journal knows.
 local function look(aws, journal, state, keep_until, options)
   local changed = {}
   for id in pairs(state.swapped) do changed[#changed + 1] = id end
   table.sort(changed)
   local result, err = aws.loop:await({ account = aws.account, step = "retire", params = {
-    reference = journal.plan.from, changed = changed, keep_until = math.floor(keep_until),
+    reference = M.unused(journal.plan, state), changed = changed, keep_until = math.floor(keep_until),
     dry_run = options.dry_run or false, patience = options.patience,
   } })
-  if result then result.reference = journal.plan.from end
+  if result then result.reference = M.unused(journal.plan, state) end
   return result, err
 end
 
@@ -71,8 +80,17 @@ end
 local function retire(aws, journal, options)
   local plan, state = journal.plan, journal:state()
   if not state.ended then
-    return refuse("NotFinished", ("the rotation of %s is not finished; `certrotate resume %s` first"):format(
-      options.journal, options.journal))
+    return refuse("NotFinished", ("the %s of %s is not finished; `certrotate %s %s` first"):format(
+      state.forward and "rollback" or "rotation", options.journal, state.forward and "rollback" or "resume",
+      options.journal))
+  end
+  if state.forward and not state.forward.to then
+    return refuse("NothingToRetire", "rolled back before a new certificate was known to be imported; `certrotate inventory` "
+      .. "shows whether it is there")
+  end
+  if state.forward and state.forward.adopted then
+    return refuse("NotOurs", ("rolled back, and %s was there before this rotation: whether it is still wanted is yours to say")
+      :format(state.forward.to))
   end
   local ok, err = same_account(aws, plan)
   if not ok then return nil, err end
@@ -83,7 +101,7 @@ local function retire(aws, journal, options)
   end
   -- A run that moves holders to this certificate, or away from it, must have come to its end.
   local locks
-  locks, err = lock_module.open(aws:endpoint("cloudfront"), { plan.from }, options.state_directory or state.locks)
+  locks, err = lock_module.open(aws:endpoint("cloudfront"), { M.unused(plan, state) }, options.state_directory or state.locks)
   if not locks then return nil, err end
   local result
   result, err = recorded(aws, journal, state, keep_until, options)

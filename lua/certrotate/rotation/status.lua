@@ -4,8 +4,8 @@ local journal_module = require("certrotate.rotation.journal")
 local M = {}
 
 ---@class certrotate.Status
----@field phase "waiting"|"import"|"changing"|"finished"|"retired"
----@field plan certrotate.Plan
+---@field phase "waiting"|"import"|"changing"|"finished"|"retired"|"rolling back"|"rolled back"
+---@field plan certrotate.Plan          in a rollback: the one that leads back
 ---@field to? string
 ---@field done integer
 ---@field total integer
@@ -22,7 +22,8 @@ local M = {}
 ---@param journal certrotate.Journal
 ---@return certrotate.Status
 function M.of(journal)
-  local state, plan = journal:state(), journal.plan
+  local state = journal:state()
+  local plan = state.plan or journal.plan
   local status = { plan = plan, to = state.to, done = 0, total = 0, waves = {}, failed = {}, torn = journal.torn,
                    started = state.started, ended = state.ended, waiting = state.waiting }
   for index, wave in ipairs(plan.waves) do
@@ -43,6 +44,7 @@ function M.of(journal)
   local last = journal.entries[#journal.entries]
   status.last = last and last.at
   status.phase = state.waiting and "waiting"
+    or state.forward and not state.retired and (state.ended and "rolled back" or "rolling back")
     or state.retired and "retired" or state.ended and "finished" or state.to and "changing" or "import"
   return status
 end

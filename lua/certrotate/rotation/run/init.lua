@@ -8,7 +8,9 @@ local continuous_deployment = require("certrotate.rotation.continuous_deployment
 local inventory_module = require("certrotate.rotation.inventory")
 local journal_module = require("certrotate.rotation.journal")
 local lock_module = require("certrotate.rotation.lock")
+local mirror = require("certrotate.rotation.mirror")
 local preflight = require("certrotate.rotation.preflight")
+local rollback = require("certrotate.rotation.rollback")
 local Run = require("certrotate.rotation.run.base")
 local import = require("certrotate.rotation.run.import")
 local quota = require("certrotate.rotation.run.quota")
@@ -51,6 +53,7 @@ local M = {}
 ---@field charge number             USD
 ---@field one_at_a_time { overlap_seconds: number, charge: number }  with the deployment times seen here
 ---@field journal string
+---@field rolled_back? boolean      of a rollback: `reference` is the old certificate, `left_behind` names the new one
 ---@field event_problem? string     what `on_event` raised
 
 local function close(run)
@@ -70,10 +73,13 @@ local function close(run)
   return report
 end
 
--- The waves as planned; but first those whose policy is detached since an earlier run.
+-- The waves as planned, or backwards; but first those whose policy is detached since an earlier run.
 local function order(run)
+  local planned = {}
+  for index in ipairs(run.plan.waves) do planned[index] = index end
+  if run.state.forward then planned = mirror.order(run.plan, run.state) end
   local first, rest = {}, {}
-  for index in ipairs(run.plan.waves) do
+  for _, index in ipairs(planned) do
     local list = unit_module.open(run, index) and first or rest
     list[#list + 1] = index
   end
@@ -81,7 +87,8 @@ local function order(run)
   return first
 end
 
-local function walk(run)
+-- What comes before the first wave of a rotation; a way back needs none of it.
+local function begin(run)
   local ok, err = true, nil
   if not run.state.started then
     if not run.fits then ok, err = quota.wait(run) end
@@ -90,7 +97,13 @@ local function walk(run)
     ok, err = run:record(entry)
     run.state.started = entry.at
   end
-  if ok then ok, err = import(run) end
+  if not ok then return nil, err end
+  return import(run)
+end
+
+local function walk(run)
+  local ok, err = true, nil
+  if not run.state.forward then ok, err = begin(run) end
   if not ok then return nil, err end
   for _, index in ipairs(order(run)) do
     err = run:interruption()
@@ -104,15 +117,16 @@ end
 
 -- fits: whether the dedicated-IP quota was seen to be enough a moment ago; nil where nobody looked.
 local function start(aws, journal, locks, identity, options, fits)
+  local state = journal:state()
   local run = Run.new({
-    aws = aws, plan = journal.plan, journal = journal, state = journal:state(), options = options, locks = locks,
+    aws = aws, plan = state.plan or journal.plan, journal = journal, state = state, options = options, locks = locks,
     identity = identity, on_event = options.on_event, fits = fits,
   })
   run:emit("start", { plan = run.plan, state = run.state, journal = journal.path })
   local report, err = walk(run)
   if not report then
     unit_module.restore(run, err)
-    err.journal = journal.path
+    err.journal, err.rollback = journal.path, state.forward ~= nil or nil
     run:emit(err.code == "Interrupted" and "interrupted" or "stopped", { error = err })
     err.event_problem = run.event_problem
   end
@@ -182,6 +196,12 @@ end
 local function go_on(aws, journal, options)
   local ok, err = preflight.endpoint(aws, journal.plan)
   if not ok then return nil, err end
+  local turned = journal:state()
+  if turned.forward then
+    return nil, Run.stopped("RolledBack", turned.ended
+      and "this rotation was rolled back; make a new plan to rotate again"
+      or ("this rotation is being rolled back; `certrotate rollback %s` goes on with that"):format(journal.path))
+  end
   return with_locks(aws, journal.plan, options.state_directory or journal:state().locks, function(locks)
     local holders, why = inventory_module.list_holders(aws)
     if not holders then return nil, why end
@@ -203,6 +223,40 @@ function M.resume(aws, options)
   if not journal then return nil, err end
   local report
   report, err = go_on(aws, journal, options)
+  journal:close()
+  return report, err
+end
+
+-- Goes back with an open journal.
+local function go_back(aws, journal, options)
+  return with_locks(aws, journal.plan, options.state_directory or journal:state().locks, function(locks)
+    local found, err = rollback.look(aws, journal)
+    if not found then return nil, err end
+    local ok = true
+    if found.from then ok, err = locks:take(found.from) end
+    if not ok then return nil, err end
+    if not journal:state().forward then
+      ok, err = journal:append({ event = "rollback", at = aws.loop:now() + aws:clock_offset(),
+                                 fingerprint = found.fingerprint })
+      if not ok then return nil, err end
+    end
+    return start(aws, journal, locks, nil, options)
+  end)
+end
+
+--- Gives every holder that was changed its old certificate again, the newest first: the way back of an interrupted, a
+--- failed or a finished rotation. Refused, before anything is changed, where the old certificate is gone or expired.
+--- Interrupted, the same call goes on.
+---@param aws certrotate.Session
+---@param options certrotate.RunOptions
+---@return certrotate.Report?
+---@return certrotate.Error?
+function M.rollback(aws, options)
+  need_journal(options)
+  local journal, err = journal_module.open(options.journal)
+  if not journal then return nil, err end
+  local report
+  report, err = go_back(aws, journal, options)
   journal:close()
   return report, err
 end

@@ -282,8 +282,8 @@ function M.restore(run, err)
       one.message ~= before and (" (%s)"):format(one.message) or "")
   end
   err.detached = left
-  err.message = ("%s; %s: `certrotate resume %s` attaches it again"):format(err.message, table.concat(texts, "; "),
-    run.journal.path)
+  err.message = ("%s; %s: `certrotate %s %s` attaches it again"):format(err.message, table.concat(texts, "; "),
+    run.state.forward and "rollback" or "resume", run.journal.path)
 end
 
 return M

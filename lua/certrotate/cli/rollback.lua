@@ -1,0 +1,59 @@
+--- certrotate rollback: gives every holder that was changed its old certificate again.
+local apply = require("certrotate.cli.apply")
+local cli = require("certrotate.cli")
+local context_module = require("certrotate.cli.context")
+local fmt = require("certrotate.fmt")
+local json = require("certrotate.json")
+
+local M = { summary = "Give every holder its old certificate again. Looks only, unless --yes." }
+
+function M.configure(command)
+  command:argument("journal", "The journal of the rotation.")
+  context_module.session_flags(command)
+  command:option("--poll", "Time between looks at a deployment (default 20s).")
+  command:flag("--no-verify", "Do not look at the certificate really served after each wave.")
+  command:flag("-y --yes", "Do it without asking.")
+end
+
+local function text_of(found, width)
+  local rows = {}
+  for _, holder in ipairs(found.holders) do
+    rows[#rows + 1] = { holder.Id, holder.Aliases[1] or holder.DomainName, holder.SSLSupportMethod }
+  end
+  local head = ("Gives back %s%s\n"):format(found.to,
+    found.not_after and (" (expires %s)"):format(fmt.date(found.not_after)) or "")
+  if #rows == 0 then return head .. "No holder had been changed.\n" end
+  return head .. "\n" .. require("certrotate.report.table").text({ { title = "HOLDER" }, { title = "ALIAS", shrink = true },
+    { title = "SSL METHOD" } }, rows, width) .. "\n"
+end
+
+function M.run(context, args)
+  local options = apply.run_options(context, args)
+  options.journal = args.journal
+  local aws, err = context:connect(args)
+  if not aws then return nil, err end
+  local found
+  found, err = require("certrotate.rotation.rollback").read(aws, args.journal)
+  if not found then return nil, err end
+  if found.done then
+    context:result({ rolled_back = true, reference = found.to }, "This rotation was rolled back already.\n")
+    return cli.NOTHING
+  end
+  if not context.quiet then context:say_error(text_of(found, context.terminal)) end
+  if not context:confirmed(args, ("Change %s back?"):format(fmt.plural(#found.holders, "holder"))) then
+    if context.json then
+      context:result({ rolled_back = false, from = found.from, reference = found.to, holders = json.array(found.holders) }, "")
+    end
+    context:say_error("Nothing was changed. Pass --yes to roll back.\n")
+    return cli.DONE
+  end
+  local ok
+  ok, err = context:guard()
+  if not ok then return nil, err end
+  local report
+  report, err = aws:rollback(options)
+  if not report then return nil, err end
+  return apply.finish(context, report)
+end
+
+return M
