@@ -50,16 +50,15 @@ describe("certrotate.nginx", function()
     command.write(account:path("job.json"), json.encode(config))
   end
 
-  local function start(more)
+  local function start(more, options)
     account = fleet.start({ propagation = 0.4, jitter = 0.2, distributions = 14, users = 8, vip = 2 })
     settings(more)
     client = assert(account:connect({ endpoint_url = "http://127.0.0.1:1" }))
     server = nginx.start({ workers = 2, main = "env CERTROTATE_STATE=" .. account:path("state") .. ";", http = ([[
   lua_shared_dict certrotate 1m;
   init_worker_by_lua_block {
-    require("certrotate.nginx").start { job = require("spec.support.nginx_job")("%s"), every = 3600, retry = 3600,
-                                        lease = 2, poll = 0.1 }
-  }]]):format(account:path("job.json")), server = ([[
+    require("certrotate.nginx").start { %s, every = 3600, retry = 3600, lease = 2, poll = 0.1 }
+  }]]):format(options and options() or ('job = require("spec.support.nginx_job")("%s")'):format(account:path("job.json"))), server = ([[
     location = /status { content_by_lua_block { require("certrotate.nginx").page() } }
     location = /status.json { content_by_lua_block { require("certrotate.nginx").json() } }
     location = /metrics { content_by_lua_block { require("certrotate.nginx").metrics() } }
@@ -115,6 +114,30 @@ describe("certrotate.nginx", function()
     -- One import, one round: the other worker looked on.
     local _, rounds = server:log():gsub("certrotate: ", "")
     assert.equal(0, rounds, server:log())
+  end)
+
+  it("keeps declared certificates in order", function()
+    start({}, function()
+      command.write(account:path("fullchain.pem"), command.read(config.certificate) .. command.read(config.chain))
+      command.write(account:path("sites.lua"), ([[return { state = "%s", dedicated_ip_quota = 4, trust = "%s",
+        policy_options = { canary = 1, soak = 0.1 },
+        certificates = { { name = "www", certificate = "%s", private_key = "%s" } } }]]):format(account:path("reconcile"),
+        config.trust, account:path("fullchain.pem"), config.private_key))
+      return ([[config = "%s", connect = { endpoint_url = "%s", ca_file = "%s", edge = "%s", region = "us-east-1", poll = 0.1,
+        access_key_id = "%s", secret_access_key = "%s", environment = {} }]]):format(account:path("sites.lua"),
+        config.endpoint, config.ca_file, config.edge, config.access_key_id, config.secret_access_key)
+    end)
+    local now = wait_for("the end", function(seen) return seen.state and seen.state.phase == "idle" end)
+    rotated(now)
+    assert.is_true(now.state.ok)
+    assert.matches("^www: replace arn:", now.state.message)
+    post("action=reconcile", TOKEN)
+    wait_for("a round with nothing to do", function(seen) return seen.state.message == "nothing to do" end)
+    command.write(account:path("sites.lua"), "return { acme = 1 }")
+    post("action=reconcile", TOKEN)
+    now = wait_for("a failed round", function(seen) return seen.state.phase == "idle" and not seen.state.ok end)
+    assert.truthy(now.state.message:find("acme: a table expected", 1, true), now.state.message)
+    assert.truthy(server:log():find("acme: a table expected", 1, true))
   end)
 
   it("passes on what a killed worker held", function()

@@ -7,7 +7,9 @@ M.DONE, M.FAILED, M.USAGE, M.NOTHING, M.REFUSED, M.INTERRUPTED = 0, 1, 2, 3, 4, 
 
 -- In the order of `--help`.
 M.commands = { "inventory", "check", "plan", "apply", "resume", "rollback", "status", "retire", "verify", "quota",
-               "simulate", "demo" }
+               "reconcile", "deploy-hook", "simulate", "demo" }
+
+local function module_of(name) return "certrotate.cli." .. name:gsub("-", "_") end
 
 local function load_argparse()
   local found, argparse = pcall(require, "argparse")
@@ -29,7 +31,7 @@ local function build_parser(argparse)
     error({ exit = M.DONE, text = "certrotate " .. require("certrotate").version .. "\n" }, 0)
   end)
   for _, name in ipairs(M.commands) do
-    local module = require("certrotate.cli." .. name)
+    local module = require(module_of(name))
     local command = parser:command(name, module.summary)
     module.configure(command)
     common_flags(command)
@@ -116,7 +118,7 @@ function M.main(argv)
   context:configure(args)
   local code, err
   local fine, trace = xpcall(function()
-    code, err = require("certrotate.cli." .. args.command).run(context, args)
+    code, err = require(module_of(args.command)).run(context, args)
   end, function(problem)
     if type(problem) == "table" and problem.usage then return problem end
     return debug.traceback("internal error: " .. tostring(problem), 2)

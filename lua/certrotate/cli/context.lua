@@ -117,13 +117,18 @@ function Context:mfa()
 end
 
 --- Opens the session the flags describe. Sends nothing.
+---@param args table
+---@param defaults? certrotate.ConnectOptions   of a configuration file: the flags go first
 ---@return certrotate.Session?
 ---@return certrotate.Error?
-function Context:open(args)
-  local aws, err = require("certrotate").connect({
+function Context:open(args, defaults)
+  local options = {}
+  for key, value in pairs(defaults or {}) do options[key] = value end
+  for key, value in pairs({
     profile = args.profile, region = args.region, endpoint_url = args.endpoint_url, ca_file = args.ca_bundle,
     edge = self:edge(args), driver = self.driver, mfa = self:mfa(),
-  })
+  }) do options[key] = value end
+  local aws, err = require("certrotate").connect(options)
   self.aws = aws
   return aws, err
 end
@@ -132,10 +137,12 @@ end
 function Context:note(text) self:say_error("certrotate: note: " .. text .. "\n") end
 
 --- The session the flags describe, with credentials: what is wrong with them is told before anything begins.
+---@param args table
+---@param defaults? certrotate.ConnectOptions
 ---@return certrotate.Session?
 ---@return certrotate.Error?
-function Context:connect(args)
-  local aws, err = self:open(args)
+function Context:connect(args, defaults)
+  local aws, err = self:open(args, defaults)
   if not aws then return nil, err end
   local found
   found, err = aws:credentials()

@@ -9,12 +9,12 @@ local M = {}
 ---@field in_use_by? string[]   ACM: ARNs, with a delay
 ---@field serial? string        ACM
 
---- SHA-256 of the leaf a store has; nil when it is no certificate, nil and an error when it cannot be read.
+--- The leaf a store has; nil when it is no certificate, nil and an error when it cannot be read.
 ---@param aws certrotate.Session
 ---@param certificate certrotate.StoredCertificate
----@return string? fingerprint
+---@return certrotate.CertificateInfo?
 ---@return certrotate.Error?
-function M.fingerprint(aws, certificate)
+function M.leaf(aws, certificate)
   local got, err, pem
   if certificate.store == "acm" then
     got, err = aws.acm:get_certificate({ CertificateArn = certificate.reference })
@@ -24,8 +24,17 @@ function M.fingerprint(aws, certificate)
     pem = got and got.ServerCertificate and got.ServerCertificate.CertificateBody
   end
   if not got then return nil, err end
-  local info = type(pem) == "string" and core.certificate(pem)
-  return info and info.fingerprint or nil
+  return type(pem) == "string" and core.certificate(pem) or nil
+end
+
+--- SHA-256 of that leaf.
+---@param aws certrotate.Session
+---@param certificate certrotate.StoredCertificate
+---@return string? fingerprint
+---@return certrotate.Error?
+function M.fingerprint(aws, certificate)
+  local leaf, err = M.leaf(aws, certificate)
+  return leaf and leaf.fingerprint, err
 end
 
 --- A certificate as its store has it now, nil when it is not there. A store that cannot be read is an error: rule 2,

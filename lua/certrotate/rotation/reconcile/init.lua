@@ -1,0 +1,339 @@
+--- Brings declared certificates to where they are declared to be: what an earlier round left unfinished is finished, what
+-- is new is rotated, what was replaced is retired once it was kept long enough. Safe to run every hour: a second one at
+-- the same time is refused, and where nothing is to be done it only lists.
+--
+-- One certificate's trouble leaves the others going. What a person rolled back is not rotated again by itself.
+local core = require("certrotate.core")
+local errors = require("certrotate.errors")
+local find = require("certrotate.rotation.reconcile.find")
+local fmt = require("certrotate.fmt")
+local hook = require("certrotate.rotation.reconcile.hook")
+local inventory_module = require("certrotate.rotation.inventory")
+local journal_module = require("certrotate.rotation.journal")
+local ledger_module = require("certrotate.rotation.reconcile.ledger")
+local lock_module = require("certrotate.rotation.lock")
+local retire = require("certrotate.rotation.retire")
+
+local M = {}
+
+---@class certrotate.ReconcileOptions
+---@field dry_run? boolean                   only tell what would be done
+---@field only? string                       name of one declared certificate
+---@field on_event? fun(event: table)        of every run
+---@field on_inventory? fun(inventory: certrotate.Inventory)
+---@field poll? number
+
+---@class certrotate.ReconcileResult
+---@field ok boolean                         no failures
+---@field changed integer                    holders that were changed
+---@field actions { name: string, action: "resume"|"rotate"|"retire", text: string, done: boolean,
+---                 report?: certrotate.Report }[]
+---@field failures { name: string, error: certrotate.Error }[]
+---@field notes string[]
+
+local Round = {}
+Round.__index = Round
+
+function Round:now() return self.aws.loop:now() + self.aws:clock_offset() end
+
+function Round:note(format, ...) self.result.notes[#self.result.notes + 1] = format:format(...) end
+
+function Round:fail(declared, err)
+  self.result.failures[#self.result.failures + 1] = { name = declared.name, error = err }
+end
+
+function Round:act(declared, action, text)
+  local entry = { name = declared.name, action = action, text = text, done = false }
+  self.result.actions[#self.result.actions + 1] = entry
+  return entry
+end
+
+-- The account's state, listed once and again after something was changed.
+function Round:inventory()
+  if not self.listed then
+    local err
+    self.listed, err = inventory_module.build(self.aws)
+    if not self.listed then return nil, err end
+    if self.options.on_inventory then self.options.on_inventory(self.listed) end
+  end
+  return self.listed
+end
+
+function Round:run_options(journal)
+  return { journal = journal, on_event = self.options.on_event, poll = self.options.poll,
+           state_directory = self.locks }
+end
+
+-- A rotation came to its end, or did not. True unless the whole round must stop.
+function Round:ended(declared, action, report, err)
+  self.listed = nil
+  if report then
+    action.done, action.report = true, report
+    self.result.changed = self.result.changed + report.changed
+    if not report.ok then
+      self:note("%s: %s", declared.name, ("not every holder is on %s: %s"):format(report.reference,
+        report.conflicts[1] and report.conflicts[1].message or fmt.list(report.left_behind, 4)))
+    end
+    return true
+  end
+  if err.code == "Interrupted" then return nil, err end
+  self:fail(declared, err)
+  return true
+end
+
+-- Journals of a declared certificate, as the ledger knows them, each with its state; those that never began left out.
+function Round:journals(declared)
+  local list = {}
+  for _, entry in ipairs(self.ledger.entries) do
+    if entry.event == "begun" and entry.name == declared.name then
+      local journal, err = journal_module.load(entry.journal)
+      if journal then
+        list[#list + 1] = { path = entry.journal, plan = journal.plan, state = journal:state() }
+      elseif not (err.code == "FileUnreadable" or err.code == "MalformedJournal" and err.message:find("empty", 1, true)) then
+        self:fail(declared, err)
+      end
+    end
+  end
+  return list
+end
+
+-- ── what an earlier round began ─────────────────────────────────────────────────────────────────────────────
+
+function Round:finish(declared, journals)
+  for _, one in ipairs(journals) do
+    local state = one.state
+    if state.forward and not state.ended then
+      self:note("%s: %s is being rolled back; `certrotate rollback %s` goes on", declared.name, one.plan.from, one.path)
+    elseif not state.ended then
+      local action = self:act(declared, "resume", ("finish %s"):format(one.path))
+      if not self.options.dry_run then
+        local ok, err = self:ended(declared, action, self.aws:resume(self:run_options(one.path)))
+        if not ok then return nil, err end
+        local journal = journal_module.load(one.path)
+        if journal then one.state = journal:state() end
+      end
+    end
+  end
+  return true
+end
+
+-- ── what is not needed any more ─────────────────────────────────────────────────────────────────────────────
+
+function Round:retire(declared, journals)
+  if declared.keep == false then return true end
+  local keep = declared.keep or retire.KEEP
+  for _, one in ipairs(journals) do
+    local state = one.state
+    if state.ended and not state.retired and not state.forward and self:now() >= state.ended + keep then
+      local action = self:act(declared, "retire", ("retire %s"):format(one.plan.from))
+      if not self.options.dry_run then
+        local result, err = self.aws:retire({ journal = one.path, keep = keep, state_directory = self.locks })
+        if result then
+          action.done, self.listed = true, nil
+          action.text = result.already_gone and ("%s is gone already"):format(one.plan.from) or action.text
+        elseif err.code == "Interrupted" then
+          return nil, err
+        elseif err.kind == "policy" then
+          self:note("%s: %s is kept: %s", declared.name, one.plan.from, err.message)
+        else
+          self:fail(declared, err)
+        end
+      end
+    end
+  end
+  return true
+end
+
+-- ── what is new ─────────────────────────────────────────────────────────────────────────────────────────────
+
+local function passphrase_of(declared)
+  if not declared.passphrase_file then return nil end
+  local file, why = io.open(declared.passphrase_file, "rb")
+  if not file then
+    return nil, errors.new({ kind = "input", code = "FileUnreadable", message = "cannot read the passphrase: " .. why })
+  end
+  local line = file:read("*l")
+  file:close()
+  return line or ""
+end
+
+local function load_identity(declared)
+  local passphrase, err = passphrase_of(declared)
+  if err then return nil, err end
+  return core.identity({ certificate = declared.certificate, private_key = declared.private_key, chain = declared.chain,
+                         passphrase = passphrase })
+end
+
+-- A name nobody has yet for the journal of one rotation.
+function Round:journal_path(declared, fingerprint, from)
+  local stem = ("%s/%s-%s-%s"):format(self.directory, declared.name, fingerprint:sub(1, 12), core.sha256(from):sub(1, 8))
+  local taken = {}
+  for _, entry in ipairs(self.ledger.entries) do
+    if entry.event == "begun" then taken[entry.journal] = true end
+  end
+  local path, number = stem .. ".journal", 1
+  -- One that was entered but never begun is free.
+  while taken[path] and journal_module.load(path) do
+    number = number + 1
+    path = ("%s-%d.journal"):format(stem, number)
+  end
+  return path
+end
+
+function Round:rotate_one(declared, identity, from)
+  local files = { certificate = declared.certificate, private_key = declared.private_key, chain = declared.chain }
+  local plan, err = self.aws:plan({
+    replace = from, with = identity, files = files, only = declared.holders and self:those_on(declared.holders, from),
+    store = declared.store, policy = declared.policy or "cheapest", policy_options = declared.policy_options,
+    name = declared.name, verify = declared.verify, trust = declared.trust, poll = self.options.poll,
+    continuous_deployment = declared.continuous_deployment, dedicated_ip_quota = declared.dedicated_ip_quota,
+    wait_for_quota = declared.wait_for_quota, inventory = self.listed,
+  })
+  if not plan then
+    if err.code == "Interrupted" then return nil, err end
+    if err.code ~= "NothingToDo" then self:fail(declared, err) end
+    return true
+  end
+  local action = self:act(declared, "rotate", ("replace %s on %s"):format(from, fmt.plural(#plan:holders(), "holder")))
+  if self.options.dry_run then return true end
+  local path = self:journal_path(declared, plan.identity.fingerprint, plan.from)
+  local ok
+  ok, err = self.ledger:append({ event = "begun", at = self:now(), name = declared.name, journal = path, from = plan.from,
+                                 fingerprint = plan.identity.fingerprint })
+  if not ok then return nil, err end
+  return self:ended(declared, action, plan:run(self:run_options(path)))
+end
+
+-- Of the ids those that name the reference now.
+function Round:those_on(ids, reference)
+  local list = {}
+  for _, id in ipairs(ids) do
+    local holder = self.listed:holder(id)
+    if holder and holder.reference == reference then list[#list + 1] = id end
+  end
+  return list
+end
+
+-- Each certificate the declared one takes the place of, but those that a person went back to.
+function Round:rotate_all(declared, identity, inventory, earlier, held)
+  local references, err = find.replaced(self.aws, inventory, declared, identity:leaf(), earlier)
+  if not references then
+    if err.code == "Interrupted" then return nil, err end
+    self:fail(declared, err)
+    return true
+  end
+  for _, reference in ipairs(references) do
+    if held[reference] then
+      self:note("%s: %s was rolled back to on purpose; it stays until there is another new certificate (or %s is removed)",
+        declared.name, reference, held[reference])
+    else
+      local ok
+      ok, err = self:inventory()
+      if ok then ok, err = self:rotate_one(declared, identity, reference) end
+      if not ok then return nil, err end
+    end
+  end
+  return true
+end
+
+function Round:rotate(declared, journals)
+  local identity, err = load_identity(declared)
+  if not identity then
+    self:fail(declared, err)
+    return true
+  end
+  local leaf = identity:leaf()
+  local inventory
+  inventory, err = self:inventory()
+  if not inventory then
+    identity:close()
+    return nil, err
+  end
+  local earlier, held = {}, {}
+  for _, one in ipairs(journals) do
+    if one.state.forward then
+      if one.plan.identity.fingerprint == leaf.fingerprint then held[one.plan.from] = one.path end
+    elseif one.state.to then
+      earlier[#earlier + 1] = one.state.to
+    end
+  end
+  local ok
+  ok, err = self:rotate_all(declared, identity, inventory, earlier, held)
+  identity:close()
+  return ok, err
+end
+
+function Round:certificate(declared)
+  local journals = self:journals(declared)
+  local ok, err = self:finish(declared, journals)
+  if ok then ok, err = self:rotate(declared, journals) end
+  if ok then ok, err = self:retire(declared, self:journals(declared)) end
+  return ok, err
+end
+
+-- ── a round ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+--- Where a configuration keeps its journals.
+---@param config certrotate.ReconcileConfig
+---@return string? directory
+---@return certrotate.Error?
+function M.directory(config)
+  local directory = config.state
+  if not directory then
+    local base, why = lock_module.directory()
+    if not base then return nil, why end
+    directory = base .. "/reconcile"
+  end
+  local ok, err = core.make_directory(directory)
+  if not ok then return nil, err end
+  return core.realpath(directory)
+end
+
+local function open_ledger(directory)
+  local ledger, err = ledger_module.open(directory .. "/ledger.jsonl")
+  if not ledger and err.code == "Locked" then
+    local held = errors.new({ kind = "policy", code = "Locked",
+      message = ("another reconcile is at work here: %s"):format(err.message) })
+    held.cause = err
+    return nil, held
+  end
+  return ledger, err
+end
+
+local function walk(round, declared_list)
+  for _, declared in ipairs(declared_list) do
+    if not round.options.only or round.options.only == declared.name then
+      local ok, err = round:certificate(declared)
+      if not ok then return nil, err end
+    end
+  end
+  round.result.ok = #round.result.failures == 0
+  return round.result
+end
+
+--- One round over everything that is declared.
+---@param aws certrotate.Session
+---@param config certrotate.ReconcileConfig
+---@param options? certrotate.ReconcileOptions
+---@return certrotate.ReconcileResult?
+---@return certrotate.Error?   what stopped the whole round; `Interrupted` leaves it to the next one
+function M.run(aws, config, options)
+  local directory, err = M.directory(config)
+  if not directory then return nil, err end
+  local ledger
+  ledger, err = open_ledger(directory)
+  if not ledger then return nil, err end
+  local round = setmetatable({
+    aws = aws, options = options or {}, ledger = ledger, directory = directory,
+    -- The locks are those of every other run of this user; where there is no home (nginx), beside the journals.
+    locks = lock_module.directory() or directory,
+    result = { ok = false, changed = 0, actions = {}, failures = {}, notes = {} },
+  }, Round)
+  local result
+  local declared = hook.declared(config, directory)
+  result, err = walk(round, declared)
+  ledger:close()
+  return result, err
+end
+
+return M

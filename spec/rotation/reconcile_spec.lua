@@ -1,0 +1,299 @@
+-- Declared certificates, brought to the declared state: from cron, by a deploy hook, after an interruption, beside trouble.
+local certificates = require("spec.support.certificates")
+local command = require("spec.support.command")
+local config_module = require("certrotate.rotation.reconcile.config")
+local fleet_module = require("spec.support.fleet")
+local hook = require("certrotate.rotation.reconcile.hook")
+local json = require("certrotate.json")
+local ledger = require("certrotate.rotation.reconcile.ledger")
+local reconcile = require("certrotate.rotation.reconcile")
+
+describe("reconcile", function()
+  local fleet, aws, old, users
+
+  local function fresh(options)
+    local all = { distributions = 8, users = 4, vip = 1, propagation = 0.1, seed = 5 }
+    for key, value in pairs(options or {}) do all[key] = value end
+    fleet = fleet_module.start(all)
+    aws = assert(fleet:connect())
+    old = fleet.simulator.old_reference
+    users = fleet:on(old)
+    -- What a renewal leaves: files at a fixed place.
+    local files = fleet.simulator.files
+    for name, from in pairs({ fullchain = files.new_certificate, privkey = files.new_key }) do
+      command.shell(("cp '%s' '%s'"):format(from, fleet:path(name .. ".pem")))
+    end
+    command.shell(("cat '%s' >> '%s'"):format(files.new_chain, fleet:path("fullchain.pem")))
+  end
+  after_each(function()
+    if aws then aws:close() end
+    if fleet then fleet:stop() end
+    aws, fleet = nil, nil
+  end)
+
+  -- Another renewal: the same names, another certificate.
+  local function renew()
+    local ca = certificates.intermediate(certificates.ca(fleet.directory, "Renewed Root"), "Renewed CA")
+    local info = assert(fleet:new_identity()):leaf()
+    local leaf = certificates.leaf({ dir = fleet.directory, name = "renewed", names = info.names, ca = ca })
+    command.shell(("cat '%s' > '%s'; cat '%s' > '%s'"):format(leaf.fullchain or leaf.certificate,
+      fleet:path("fullchain.pem"), leaf.private_key, fleet:path("privkey.pem")))
+  end
+
+  local function config_text(fields)
+    local entry = ('{ name = "www", certificate = "%s", private_key = "%s"%s }'):format(fleet:path("fullchain.pem"),
+      fleet:path("privkey.pem"), fields.entry and ", " .. fields.entry or "")
+    return ([[return { state = "%s", dedicated_ip_quota = 4, verify = false%s, certificates = { %s } }]]):format(
+      fleet:path("reconcile"), fields.top and ", " .. fields.top or "", fields.list or entry)
+  end
+  local function configure(fields)
+    command.write(fleet:path("sites.lua"), config_text(fields or {}))
+    return assert(config_module.load(fleet:path("sites.lua")))
+  end
+
+  local function round(config, options)
+    local all = { poll = 0.05 }
+    for key, value in pairs(options or {}) do all[key] = value end
+    return reconcile.run(aws, config, all)
+  end
+  local function kinds(result)
+    local list = {}
+    for _, action in ipairs(result.actions) do list[#list + 1] = action.action .. (action.done and "" or "?") end
+    return list
+  end
+
+  for _, store in ipairs({ "acm", "iam" }) do
+    it("finds by its names what a certificate replaces, rotates, then has nothing to do (" .. store .. ")", function()
+      fresh({ store = store })
+      local config = configure({ top = ('store = "%s"'):format(store) })
+      local result = assert(round(config, { dry_run = true }))
+      assert.same({ "rotate?" }, kinds(result))
+      assert.same(users, fleet:on(old))
+      result = assert(round(config))
+      assert.same({ "rotate" }, kinds(result))
+      assert.is_true(result.ok)
+      assert.equal(#users, result.changed)
+      assert.same({}, fleet:on(old))
+      local before = fleet:record().count
+      result = assert(round(config))
+      assert.same({}, result.actions)
+      assert.is_true(result.ok)
+      local calls = fleet:record().count - before
+      assert.is_true(calls <= 6, calls .. " calls where nothing is to be done")
+    end)
+  end
+
+  it("retires what was replaced once it was kept long enough, and follows the next renewal", function()
+    fresh()
+    local config = configure({ top = 'keep = "0s"' })
+    local result = assert(round(config))
+    assert.same({ "rotate", "retire" }, kinds(result))
+    assert.equal(1, fleet:record().effects.acm_deletes)
+    renew()
+    result = assert(round(config))
+    assert.same({}, result.failures)
+    assert.same({ "rotate", "retire" }, kinds(result))
+    assert.equal(2, fleet:record().effects.acm_imports)
+    assert.equal(2, fleet:record().effects.acm_deletes)
+    assert.same({}, assert(round(config)).actions)
+  end)
+
+  it("keeps the old one for the keep-time", function()
+    fresh()
+    local config = configure()
+    assert.same({ "rotate" }, kinds(assert(round(config))))
+    assert.same({}, kinds(assert(round(config))))
+    aws:close()
+    assert(fleet.simulator:control("clock", { advance = 25 * 3600 }))
+    aws = assert(fleet:connect())
+    assert.same({ "retire" }, kinds(assert(round(config))))
+  end)
+
+  it("finishes first what was interrupted", function()
+    fresh()
+    local config = configure({ top = 'policy = "cheapest", policy_options = { parallel = 1 }' })
+    local result, err = round(config, { on_event = function(event)
+      if event.type == "swap" then aws.loop:interrupt("test") end
+    end })
+    assert.is_nil(result)
+    assert.equal("Interrupted", err.code)
+    assert.is_true(#fleet:on(old) > 0)
+    aws:close()
+    aws = assert(fleet:connect())
+    result = assert(round(config))
+    assert.same({ "resume" }, kinds(result))
+    assert.same({}, fleet:on(old))
+    assert.equal(1, fleet:record().effects.acm_imports)
+  end)
+
+  it("does not do again what a person rolled back", function()
+    fresh()
+    local config = configure()
+    assert(round(config))
+    local journal = ledger.read(fleet:path("reconcile/ledger.jsonl"))[1].journal
+    assert(aws:rollback({ journal = journal, poll = 0.05, verify = false }))
+    local result = assert(round(config))
+    assert.same({}, result.actions)
+    assert.matches("rolled back to on purpose", result.notes[1])
+    assert.same(users, fleet:on(old))
+  end)
+
+  it("changes only the declared holders, and only exact references", function()
+    fresh()
+    local one = users[1]
+    local config = configure({ entry = ('holders = { "%s" }'):format(one) })
+    local result = assert(round(config))
+    assert.equal(1, result.changed)
+    assert.equal(#users - 1, #fleet:on(old))
+    assert.same({}, assert(round(config)).actions)
+    config = configure({ entry = 'replace = { "arn:aws:acm:us-east-1:111122223333:certificate/nothing-like-it" }' })
+    assert.same({}, assert(round(config)).actions)
+    config = configure({ entry = ('replace = "%s"'):format(old) })
+    assert.equal(#users - 1, assert(round(config)).changed)
+  end)
+
+  it("goes on with the others when one has trouble", function()
+    fresh()
+    local entry = ('{ name = "www", certificate = "%s", private_key = "%s" }'):format(fleet:path("fullchain.pem"),
+      fleet:path("privkey.pem"))
+    local config = configure({ list = '{ name = "lost", certificate = "/nonexistent/cert.pem" }, ' .. entry })
+    local result = assert(round(config))
+    assert.is_false(result.ok)
+    assert.equal("lost", result.failures[1].name)
+    assert.same({ "rotate" }, kinds(result))
+    assert.same({}, fleet:on(old))
+  end)
+
+  it("excludes a second one", function()
+    fresh()
+    local config = configure()
+    local directory = assert(reconcile.directory(config))
+    local held = assert(ledger.open(directory .. "/ledger.jsonl"))
+    local result, err = round(config)
+    held:close()
+    assert.is_nil(result)
+    assert.equal("Locked", err.code)
+    assert.matches("another reconcile is at work", err.message)
+  end)
+
+  it("on the command line looks first, tells cron what it did, and has its exit codes", function()
+    fresh()
+    configure()
+    local function call(...) return fleet:run(fleet:flags({ "reconcile", fleet:path("sites.lua"), "--poll", "100ms", ... })) end
+    local code, out, problems = call()
+    assert.equal(0, code, problems)
+    assert.truthy(out:find("www: to do: replace " .. old .. " on 4 holders", 1, true), out)
+    assert.same(users, fleet:on(old))
+    code, out, problems = call("--yes")
+    assert.equal(0, code, problems)
+    assert.truthy(out:find("www: done: replace " .. old, 1, true), out)
+    code, out = call("--yes", "--json")
+    assert.equal(3, code)
+    assert.equal(0, #assert(json.decode(out)).actions)
+    code, out, problems = fleet:run(fleet:flags({ "reconcile", fleet:path("nowhere.lua"), "--yes" }))
+    assert.equal(1, code)
+    assert.truthy(problems:find("cannot read the configuration", 1, true), problems .. out)
+  end)
+
+  describe("by a deploy hook", function()
+    local function hooked(environment, ...)
+      local all = { RENEWED_LINEAGE = fleet.directory, RENEWED_DOMAINS = "shop.example www.shop.example" }
+      for key, value in pairs(environment or {}) do all[key] = value end
+      return fleet:run(fleet:flags({ "deploy-hook", "--config", fleet:path("sites.lua"), "--poll", "100ms", ... }),
+        { environment = all })
+    end
+
+    it("rotates the lineage that certbot renewed", function()
+      fresh()
+      configure()
+      local code, out, problems = hooked()
+      assert.equal(0, code, problems)
+      assert.truthy(out:find("www: done: replace " .. old, 1, true), out)
+      assert.same({}, fleet:on(old))
+    end)
+
+    it("takes undeclared lineages where the configuration says so", function()
+      fresh()
+      configure({ list = '{ name = "other", certificate = "/nonexistent/cert.pem" }' })
+      local code, _, problems = hooked()
+      assert.equal(1, code)
+      assert.truthy(problems:find("declares no certificate " .. fleet:path("fullchain.pem"), 1, true), problems)
+      configure({ list = "", top = "acme = {}" })
+      code, _, problems = hooked()
+      assert.equal(0, code, problems)
+      assert.same({}, fleet:on(old))
+    end)
+
+    it("records first, and a reconcile finishes it", function()
+      fresh()
+      configure({ list = "", top = "acme = {}" })
+      -- AWS cannot be reached at the moment of the hook.
+      local code, _, problems = fleet:run({ "deploy-hook", "--config", fleet:path("sites.lua"), "--endpoint-url",
+        "http://127.0.0.1:1" }, { environment = { RENEWED_LINEAGE = fleet.directory } })
+      assert.equal(1, code)
+      assert.truthy(problems:find("is recorded; `certrotate reconcile", 1, true), problems)
+      assert.same(users, fleet:on(old))
+      local out
+      code, out, problems = fleet:run(fleet:flags({ "reconcile", fleet:path("sites.lua"), "--yes", "--poll", "100ms" }))
+      assert.equal(0, code, problems)
+      assert.truthy(out:find("done: replace " .. old, 1, true), out)
+      assert.same({}, fleet:on(old))
+    end)
+
+    it("understands acme.sh and lego, and says when nobody called it", function()
+      fresh()
+      local certificate, key = fleet:path("fullchain.pem"), fleet:path("privkey.pem")
+      local function seen(variables) return hook.lineage(function(name) return variables[name] end) end
+      local lineage = assert(seen({ CERT_FULLCHAIN_PATH = certificate, CERT_KEY_PATH = key, Le_Domain = "*.shop.example" }))
+      assert.equal("acme.sh", lineage.client)
+      assert.equal("shop.example", lineage.name)
+      lineage = assert(seen({ LEGO_CERT_PATH = certificate, LEGO_CERT_KEY_PATH = key, LEGO_CERT_DOMAIN = "shop.example" }))
+      assert.equal("lego", lineage.client)
+      assert.equal("shop.example", lineage.name)
+      local none, err = seen({})
+      assert.is_nil(none)
+      assert.equal("NoLineage", err.code)
+      none, err = seen({ RENEWED_LINEAGE = "/nonexistent" })
+      assert.is_nil(none)
+      assert.equal("FileUnreadable", err.code)
+    end)
+  end)
+
+  describe("refuses a configuration", function()
+    local directory
+    setup(function() directory = command.directory() end)
+    teardown(function() command.remove(directory) end)
+
+    local cases = {
+      { "that is not Lua", "return {", "<eof>" },
+      { "that returns nothing", "local a = 1", "it must return a table" },
+      { "that declares nothing", "return {}", "it declares nothing" },
+      { "with an unknown setting", "return { certifcates = {} }", "no setting 'certifcates'" },
+      { "with an unknown setting of a certificate", 'return { certificates = { { name = "a", certificte = "/x" } } }',
+        "certificates[1]: no setting 'certificte'" },
+      { "with a relative path", 'return { certificates = { { name = "a", certificate = "x.pem" } } }',
+        "certificate: an absolute path" },
+      { "without a name", 'return { certificates = { { certificate = "/x.pem" } } }', "certificates[1]: no name" },
+      { "with a name twice", 'local c = { name = "a", certificate = "/x.pem" } return { certificates = { c, c } }',
+        "the name 'a' is there twice" },
+      { "with a name that is a path", 'return { certificates = { { name = "../a", certificate = "/x.pem" } } }',
+        "name: a name of letters" },
+      { "with a bad duration", 'return { keep = "soon", acme = {} }', "keep: a duration" },
+      { "with an unknown policy", 'return { policy = "reckless", acme = {} }', "policy: \"careful\"" },
+      { "that wants to run programs", 'os.execute("true") return { acme = {} }', "os" },
+      { "that wants to read files", 'require("io") return { acme = {} }', "require" },
+      { "that is compiled", "\27Lua", "compiled Lua" },
+    }
+    for i, case in ipairs(cases) do
+      it(case[1], function()
+        local path = ("%s/%d.lua"):format(directory, i)
+        command.write(path, case[2])
+        local config, err = config_module.load(path)
+        assert.is_nil(config)
+        assert.equal("input", err.kind)
+        assert.truthy(tostring(err):find(case[3], 1, true), tostring(err))
+        assert.is_nil(tostring(err):find("\n", 1, true))
+      end)
+    end
+  end)
+end)
