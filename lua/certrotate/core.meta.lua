@@ -67,6 +67,8 @@ function core.identity(options) end
 ---@field signature_algorithm string
 ---@field self_signed boolean
 ---@field names string[]         DNS names
+---@field key_usages? string[]   ACM's spelling; nil when the extension is absent
+---@field extended_key_usages? string[]
 
 ---@class certrotate.Identity: userdata
 local identity = {}
@@ -206,7 +208,7 @@ function client:paces(account) end
 ---@field account? integer           default: the first one
 ---@field service? string            with `operation`
 ---@field operation? string          AWS's name: "GetDistributionConfig"
----@field step? "import"|"swap"|"policy"|"settle"|"verify"|"retire"
+---@field step? "import"|"reimport"|"swap"|"policy"|"settle"|"verify"|"retire"
 ---@field http? table                { url=, method=, headers=, body=, timeout=, connect_timeout=, max_body=, no_proxy= }
 ---@field program? table             { arguments=, timeout=, max_output= }: run without a shell; see plugin/core/call.h
 ---@field params? table              AWS's spelling for operations

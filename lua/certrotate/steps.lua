@@ -2,6 +2,7 @@
 -- state. Results and `nil, err` as everywhere; what each takes and returns is in plugin/core/step.h.
 --
 --   aws.steps:import { identity = identity, store = "acm", name = "www" }
+--   aws.steps:reimport { identity = identity, reference = arn, from = old_fingerprint }
 --   aws.steps:swap { Id = "E1…", from = old, to = new }
 --   aws.steps:policy { Id = "E1…", from = policy, to = "" }
 --   aws.steps:settle { Ids = { "E1…" }, to = new }
@@ -31,6 +32,9 @@ end
 
 --- Finds its own earlier work by fingerprint and adopts it; never imports twice.
 Steps.import = step("import")
+--- Puts the identity under an ACM ARN in place of the certificate `from` (its SHA-256); kind "conflict" when another one
+--- is there.
+Steps.reimport = step("reimport")
 --- Changes one holder's certificate; kind "conflict" when it names neither `from` nor `to`.
 Steps.swap = step("swap")
 --- Detaches a continuous-deployment policy from its primary (`to` = ""), or attaches it (`from` = ""); kind "conflict"

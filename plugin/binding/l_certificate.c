@@ -17,9 +17,25 @@ static void set_text(lua_State *L, const char *name, const char *text)
   lua_setfield(L, -2, name);
 }
 
+/* The words of a text as a list; nothing where there is no text. */
+static void set_words(lua_State *L, const char *name, const char *text)
+{
+  if(!text) {
+    return;
+  }
+  lua_newtable(L);
+  for(int i = 1; *text; i++) {
+    size_t len = strcspn(text, " ");
+    lua_pushlstring(L, text, len);
+    lua_rawseti(L, -2, i);
+    text += len + (text[len] == ' ');
+  }
+  lua_setfield(L, -2, name);
+}
+
 void l_push_certificate(lua_State *L, const struct cr_certificate *certificate)
 {
-  lua_createtable(L, 0, 10);
+  lua_createtable(L, 0, 12);
   set_text(L, "fingerprint", certificate->fingerprint);
   set_text(L, "subject", certificate->subject);
   set_text(L, "issuer", certificate->issuer);
@@ -38,6 +54,8 @@ void l_push_certificate(lua_State *L, const struct cr_certificate *certificate)
     lua_rawseti(L, -2, (int)i + 1);
   }
   lua_setfield(L, -2, "names");
+  set_words(L, "key_usages", certificate->key_usages);
+  set_words(L, "extended_key_usages", certificate->extended_key_usages);
 }
 
 static void free_certificate(void *payload)

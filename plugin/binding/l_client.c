@@ -436,7 +436,13 @@ static void free_tree(void *payload)
   cr_tree_free(payload);
 }
 
-static const char *const step_names[] = {"import", "swap", "policy", "settle", "verify", "retire", NULL};
+static const char *const step_names[] = {"import", "reimport", "swap", "policy", "settle", "verify", "retire", NULL};
+
+/* The steps that bring an identity to ACM or IAM. */
+static bool imports(const char *step)
+{
+  return strcmp(step, "import") == 0 || strcmp(step, "reimport") == 0;
+}
 
 static const char *need_step(lua_State *L, const char *name)
 {
@@ -513,7 +519,7 @@ static void read_kind(lua_State *L, struct submission *in)
 
 static void read_identity(lua_State *L, struct submission *in)
 {
-  bool wanted = in->operation ? in->operation->identity : in->step && strcmp(in->step, "import") == 0;
+  bool wanted = in->operation ? in->operation->identity : in->step && imports(in->step);
   const char *what = in->operation ? in->operation->name : in->step ? in->step : in->http ? "http" : "program";
 
   lua_pushliteral(L, "identity");
@@ -578,7 +584,7 @@ static int read_tree(lua_State *L, struct submission *in, struct cr_error *err)
 static bool needs_json(const struct submission *in)
 {
   if(in->step) {
-    return strcmp(in->step, "import") == 0 || strcmp(in->step, "retire") == 0;
+    return imports(in->step) || strcmp(in->step, "retire") == 0;
   }
   return in->operation && in->operation->protocol == CR_JSON11;
 }

@@ -17,6 +17,7 @@
 
 #define NAME_TEXT_MAX 4096
 #define DNS_NAME_MAX 255
+#define USAGES_MAX 4096
 
 const char *cr_show_path(struct cr_shown *shown, const char *path)
 {
@@ -252,6 +253,89 @@ static int read_ocsp(X509 *x509, struct cr_certificate *out)
   return rc;
 }
 
+/* Appends a word to a text; -1 without memory. */
+static int add_word(struct cr_buf *out, const char *word)
+{
+  return (out->len > 0 && cr_buf_adds(out, " ") < 0) || cr_buf_adds(out, word) < 0 ? -1 : 0;
+}
+
+static int keep_words(struct cr_buf *words, char **out)
+{
+  *out = cr_memdup(words->data ? words->data : "", words->len);
+  cr_buf_free(words);
+  return *out ? 0 : -1;
+}
+
+/* What the key may be used for. 0, or -1 without memory; an extension that cannot be read counts as empty. */
+static int read_key_usages(X509 *x509, struct cr_certificate *out)
+{
+  static const struct {
+    uint32_t bit;
+    const char *name;
+  } known[] = {
+    { KU_DIGITAL_SIGNATURE, "DIGITAL_SIGNATURE" }, { KU_NON_REPUDIATION, "NON_REPUDIATION" },
+    { KU_KEY_ENCIPHERMENT, "KEY_ENCIPHERMENT" },   { KU_DATA_ENCIPHERMENT, "DATA_ENCIPHERMENT" },
+    { KU_KEY_AGREEMENT, "KEY_AGREEMENT" },         { KU_KEY_CERT_SIGN, "CERTIFICATE_SIGNING" },
+    { KU_CRL_SIGN, "CRL_SIGNING" },                { KU_ENCIPHER_ONLY, "ENCIPHER_ONLY" },
+    { KU_DECIPHER_ONLY, "DECIPHER_ONLY" },
+  };
+  uint32_t bits = X509_get_key_usage(x509);
+  struct cr_buf words;
+  if(bits == UINT32_MAX) {
+    return 0;
+  }
+  cr_buf_init(&words, USAGES_MAX);
+  for(size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+    if((bits & known[i].bit) && add_word(&words, known[i].name) < 0) {
+      cr_buf_free(&words);
+      return -1;
+    }
+  }
+  return keep_words(&words, &out->key_usages);
+}
+
+static const char *extended_name(int nid)
+{
+  switch(nid) {
+  case NID_server_auth: return "TLS_WEB_SERVER_AUTHENTICATION";
+  case NID_client_auth: return "TLS_WEB_CLIENT_AUTHENTICATION";
+  case NID_code_sign: return "CODE_SIGNING";
+  case NID_email_protect: return "EMAIL_PROTECTION";
+  case NID_time_stamp: return "TIME_STAMPING";
+  case NID_OCSP_sign: return "OCSP_SIGNING";
+  case NID_anyExtendedKeyUsage: return "ANY";
+  default: return NULL;
+  }
+}
+
+static int read_extended_key_usages(const X509 *x509, struct cr_certificate *out)
+{
+  int critical, rc = 0;
+  EXTENDED_KEY_USAGE *usages = X509_get_ext_d2i(x509, NID_ext_key_usage, &critical, NULL);
+  struct cr_buf words;
+  if(!usages && critical == -1) {
+    return 0; /* there is none. Otherwise twice, or malformed */
+  }
+  cr_buf_init(&words, USAGES_MAX);
+  for(int i = 0; rc == 0 && i < sk_ASN1_OBJECT_num(usages); i++) {
+    const ASN1_OBJECT *usage = sk_ASN1_OBJECT_value(usages, i);
+    const char *name = extended_name(OBJ_obj2nid(usage));
+    char oid[128];
+    if(!name) {
+      name = OBJ_obj2txt(oid, sizeof oid, usage, 1) > 0 ? oid : "unknown";
+    }
+    if(words.len + sizeof oid < USAGES_MAX) {
+      rc = add_word(&words, name);
+    }
+  }
+  EXTENDED_KEY_USAGE_free(usages);
+  if(rc < 0) {
+    cr_buf_free(&words);
+    return -1;
+  }
+  return keep_words(&words, &out->extended_key_usages);
+}
+
 static void fingerprint(const X509 *x509, char *out)
 {
   static const char hex[] = "0123456789abcdef";
@@ -277,7 +361,8 @@ static int fill(X509 *x509, struct cr_certificate *out, struct cr_error *err)
   out->subject = name_text(X509_get_subject_name(x509));
   out->issuer = name_text(X509_get_issuer_name(x509));
   out->serial = serial_text(X509_get0_serialNumber(x509));
-  if(!out->fingerprint[0] || !out->subject || !out->issuer || !out->serial || read_ocsp(x509, out) < 0) {
+  if(!out->fingerprint[0] || !out->subject || !out->issuer || !out->serial || read_ocsp(x509, out) < 0 ||
+     read_key_usages(x509, out) < 0 || read_extended_key_usages(x509, out) < 0) {
     return cr_fail_memory(err);
   }
   if(!unix_time(X509_get0_notBefore(x509), &out->not_before) || !unix_time(X509_get0_notAfter(x509), &out->not_after)) {
@@ -340,6 +425,8 @@ void cr_certificate_free(struct cr_certificate *certificate)
   free(certificate->issuer);
   free(certificate->serial);
   free(certificate->ocsp);
+  free(certificate->key_usages);
+  free(certificate->extended_key_usages);
   for(size_t i = 0; i < certificate->name_count; i++) {
     free(certificate->names[i]);
   }

@@ -44,6 +44,9 @@ struct cr_certificate {
   bool self_signed;
   char **names; size_t name_count;            /* DNS subject alternative names, lower case, in order */
   char *ocsp;                                 /* responder URL or NULL */
+  /* Values of the extension in ACM's spelling ("DIGITAL_SIGNATURE", "TLS_WEB_SERVER_AUTHENTICATION", else the OID), a
+   * blank between them; NULL when there is no such extension. */
+  char *key_usages, *extended_key_usages;
 };
 
 /* First certificate of a PEM (or a DER) text. */

@@ -14,7 +14,8 @@
 #define SECONDS_MAX (366.0 * 24 * 3600)
 
 static const struct cr_step_kind *const kinds[] = {
-  &cr_step_import, &cr_step_swap, &cr_step_policy, &cr_step_settle, &cr_step_verify, &cr_step_retire,
+  &cr_step_import, &cr_step_reimport, &cr_step_swap,   &cr_step_policy,
+  &cr_step_settle, &cr_step_verify,   &cr_step_retire,
 };
 
 /* --- attempts ------------------------------------------------------------------------------------------- */

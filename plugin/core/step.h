@@ -7,7 +7,8 @@
 
 #include "call.h"
 
-/* One maker for every step. name: "import", "swap", "policy", "settle", "verify", "retire". identity: import only.
+/* One maker for every step. name: "import", "reimport", "swap", "policy", "settle", "verify", "retire". identity:
+ * import and reimport only.
  * An unknown, missing or ill-typed parameter is an error of kind INPUT. A failed call keeps its code, status and
  * request id in the step's error.
  *
@@ -17,6 +18,11 @@
  *      -> { reference=, store=, name=, arn=, adopted=bool, fingerprint= }
  *         finds its own earlier work by fingerprint (and tag or name), adopts it; never imports twice.
  *         A name taken by anything else fails CONFLICT "EntityAlreadyExists".
+ * reimport { reference= (ACM ARN), from= (SHA-256 of the certificate to be replaced), attempted=bool (an earlier run may
+ *           have written), patience=seconds (10: how long a lost write is looked for before it is sent again) }
+ *      -> { reference=, changed=bool, writes=, fingerprint= }
+ *         the identity's leaf and chain under the ARN; every holder gets them. fails CONFLICT "ForeignCertificate" when
+ *         neither the old nor the new one is there.
  * swap    { Id=, from=, to=, settle_patience=seconds (1800; IllegalUpdate),
  *           visible_patience=seconds (90; InvalidViewerCertificate soon after an import) }
  *      -> { Id=, changed=bool, ETag=, Status= ("" when nothing was written), reads=, writes= (accepted) }

@@ -39,6 +39,7 @@ struct cr_step_kind {
 };
 
 extern const struct cr_step_kind cr_step_import;
+extern const struct cr_step_kind cr_step_reimport;
 extern const struct cr_step_kind cr_step_swap;
 extern const struct cr_step_kind cr_step_policy;
 extern const struct cr_step_kind cr_step_settle;

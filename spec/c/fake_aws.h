@@ -89,7 +89,7 @@ struct fake {
   struct fake_fault faults[8];
   char log[FAKE_LOG][48];
   int requests;
-  int imports, uploads, puts, deletes;   /* carried out */
+  int imports, reimports, uploads, puts, deletes;   /* carried out */
   void (*before)(struct fake *fake, const char *operation, int nth);   /* somebody else at work */
 };
 
@@ -375,11 +375,38 @@ static inline char *fake_base64(const char *text)
   return out;
 }
 
+/* New content under an ARN that is there. */
+static inline void fake_acm_reimport(struct fake *fake, const char *arn, const struct cr_node *in, const char *pem,
+                                     const char *chain, struct cr_answer *answer)
+{
+  struct fake_certificate *c = fake_acm_find(fake, arn);
+  if(!c) {
+    fake_error(answer, "ImportCertificate", 400, "ResourceNotFoundException", "Could not find certificate.");
+  } else if(cr_get(in, "Tags")) {
+    fake_error(answer, "ImportCertificate", 400, "ValidationException", "You can't update tags when you reimport.");
+  } else {
+    free(c->pem);
+    free(c->chain);
+    c->pem = fake_print("%s", pem);
+    c->chain = fake_print("%s", chain);
+    fake->reimports++;
+    cr_buf_addf(&answer->body, "{\"CertificateArn\":\"%s\"}", c->arn);
+  }
+}
+
 static inline void fake_acm_import(struct fake *fake, const struct cr_node *in, struct cr_answer *answer)
 {
   char *pem = fake_base64(cr_get_text(in, "Certificate")), *chain = fake_base64(cr_get_text(in, "CertificateChain"));
   char *key = fake_base64(cr_get_text(in, "PrivateKey"));
+  const char *arn = cr_get_text(in, "CertificateArn");
   CHECK(strstr(key, "BEGIN PRIVATE KEY") != NULL);
+  if(arn) {
+    fake_acm_reimport(fake, arn, in, pem, chain, answer);
+    free(pem);
+    free(chain);
+    free(key);
+    return;
+  }
   struct fake_certificate *made = fake_acm_add(fake, pem, chain);
   const struct cr_node *tags = cr_get(in, "Tags");
   for(const struct cr_node *tag = tags ? tags->first : NULL; tag && made->tags < 8; tag = tag->next) {

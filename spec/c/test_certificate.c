@@ -71,6 +71,40 @@ static void test_fields(void)
   mk_ca_free(&ca);
 }
 
+static void test_usages(void)
+{
+  static const char *const cases[][2] = {
+    { NULL, NULL },
+    { "serverAuth", "TLS_WEB_SERVER_AUTHENTICATION" },
+    { "clientAuth,serverAuth,1.2.3.4", "TLS_WEB_CLIENT_AUTHENTICATION TLS_WEB_SERVER_AUTHENTICATION 1.2.3.4" },
+    { "codeSigning,emailProtection,timeStamping,OCSPSigning,anyExtendedKeyUsage",
+      "CODE_SIGNING EMAIL_PROTECTION TIME_STAMPING OCSP_SIGNING ANY" },
+  };
+  EVP_PKEY *key = mk_key("P-256");
+  for(size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct mk_options options;
+    struct cr_certificate got;
+    struct cr_error err;
+    memset(&options, 0, sizeof options);
+    options.cn = "x";
+    options.key = key;
+    options.usage = cases[i][0];
+    X509 *x509 = mk_certificate(&options);
+    char *pem = mk_pem(x509);
+    CHECK(parse(pem, strlen(pem), &got, &err) == 0);
+    CHECK_STR(got.key_usages, "DIGITAL_SIGNATURE KEY_ENCIPHERMENT");
+    CHECK(cases[i][1] || got.extended_key_usages == NULL);
+    if(cases[i][1]) {
+      CHECK_STR(got.extended_key_usages, cases[i][1]);
+    }
+    cr_certificate_free(&got);
+    CHECK(got.key_usages == NULL && got.extended_key_usages == NULL);
+    free(pem);
+    X509_free(x509);
+  }
+  EVP_PKEY_free(key);
+}
+
 static void test_key_types(void)
 {
   static const char *const kinds[][2] = { { "RSA:1024", "RSA_1024" }, { "RSA:3072", "RSA_3072" },
@@ -251,6 +285,7 @@ int main(void)
 {
   test_fields();
   test_key_types();
+  test_usages();
   test_odd_names();
   test_odd_subjects();
   test_refusals();
