@@ -9,6 +9,10 @@ function M.flags(command)
   context_module.identity_flags(command)
   command:option("--replace", "Reference of the certificate to replace: its ACM ARN or IAM id.")
   command:option("--store", "Where the new one goes; default: where the old one is."):choices({ "acm", "iam" })
+  command:option("--method", "swap (default): a new reference, holder by holder; reimport: new content under the same ACM "
+    .. "ARN, all at once, not undone by AWS; auto: a swap where one can be carried out, else a reimport.")
+    :choices({ "swap", "reimport", "auto" })
+  command:flag("--no-verify", "Do not look at the certificate really served after each wave.")
   command:option("--only", "Change only these distributions (ids)."):args("+")
   command:flag("--detach-continuous-deployment", "Change distributions under a continuous-deployment policy too: "
     .. "detach it, change primary and staging, attach it again. Default: they are left out.")
@@ -21,6 +25,7 @@ function M.options(context, args)
   local identity, files = context:identity(args)
   if not identity then return nil, files end
   return {
+    method = args.method, verify = not args.no_verify,
     replace = args.replace, with = identity, files = files, store = args.store, only = args.only, trust = args.trust,
     continuous_deployment = args.detach_continuous_deployment and "detach" or nil,
     dedicated_ip_quota = context:number(args.dedicated_ip_quota, "--dedicated-ip-quota", 1),
@@ -43,10 +48,12 @@ function M.run(context, args)
   for _, finding in ipairs(result.findings) do
     lines[#lines + 1] = ("%-7s %s (%s)"):format(finding.level, finding.message, finding.code)
   end
+  if result.method_reason then lines[#lines + 1] = "Method: " .. result.method_reason end
   if result.nothing_to_do then lines[#lines + 1] = "Nothing to do: " .. result.nothing_to_do end
   if #lines == 0 then lines[1] = "Nothing stands in the way." end
   local json = require("certrotate.json")
   context:result({ refused = result.refused, nothing_to_do = result.nothing_to_do, store = result.store,
+                   method = result.method, method_reason = result.method_reason,
                    findings = json.array(result.findings), holders = json.array(ids) },
     table.concat(lines, "\n") .. "\n")
   if result.refused then return cli.REFUSED end

@@ -6,7 +6,6 @@ local M = { summary = "Show what would be done, in which order, and what it cost
 
 function M.flags(command)
   check.flags(command)
-  command:option("--method", "How; only swap for now: a new reference, holder by holder."):choices({ "swap" })
   command:option("--policy", "careful (one at a time), cheapest (short overlap), or FILE.lua."):default("careful")
   command:option("--canary", "cheapest: try so many holders first.")
   command:option("--soak", "Watch so long after the canaries (cheapest) or after each (careful), e.g. 10m.")
@@ -14,7 +13,6 @@ function M.flags(command)
   command:option("--name", "Name of the new certificate: in IAM its name, in ACM a tag.")
   command:option("--deploy-time", "What a deployment takes, for the prediction (default 5m).")
   command:option("--poll", "Time between looks at a deployment (default 20s).")
-  command:flag("--no-verify", "Do not look at the certificate really served after each wave.")
   command:option("--wait-for-quota", "Too small a dedicated-IP quota is waited for so long (2d), before anything is changed.")
 end
 
@@ -53,7 +51,7 @@ function M.make(context, args)
   local options, err = check.options(context, args)
   if not options then return nil, err end
   options.policy, options.policy_options = policy_of(context, args)
-  options.name, options.verify = args.name, not args.no_verify
+  options.name = args.name
   options.deploy_seconds = context:duration(args.deploy_time, "--deploy-time")
   options.poll = context:duration(args.poll, "--poll")
   options.wait_for_quota = context:duration(args.wait_for_quota, "--wait-for-quota")

@@ -10,6 +10,10 @@ local M = { summary = "Give every holder its old certificate again. Looks only, 
 function M.configure(command)
   command:argument("journal", "The journal of the rotation.")
   context_module.session_flags(command)
+  command:option("--certificate", "Of a reimport: the old certificate, which AWS kept nothing of; PEM, DER or PKCS#12.")
+  command:option("--private-key", "Its private key, when not in the same file.")
+  command:option("--chain", "Its chain, when not in the same file; any order.")
+  command:option("--passphrase-file", "File whose first line opens the key (or set CERTROTATE_PASSPHRASE).")
   command:option("--poll", "Time between looks at a deployment (default 20s).")
   command:flag("--no-verify", "Do not look at the certificate really served after each wave.")
   command:flag("-y --yes", "Do it without asking.")
@@ -20,7 +24,8 @@ local function text_of(found, width)
   for _, holder in ipairs(found.holders) do
     rows[#rows + 1] = { holder.Id, holder.Aliases[1] or holder.DomainName, holder.SSLSupportMethod }
   end
-  local head = ("Gives back %s%s\n"):format(found.to,
+  local what = found.method == "reimport" and "Imports the old certificate again under" or "Gives back"
+  local head = ("%s %s%s\n"):format(what, found.to,
     found.not_after and (" (expires %s)"):format(fmt.date(found.not_after)) or "")
   if #rows == 0 then return head .. "No holder had been changed.\n" end
   return head .. "\n" .. require("certrotate.report.table").text({ { title = "HOLDER" }, { title = "ALIAS", shrink = true },
@@ -30,16 +35,24 @@ end
 function M.run(context, args)
   local options = apply.run_options(context, args)
   options.journal = args.journal
+  if args.certificate then
+    local identity, why = context:identity(args)
+    if not identity then return nil, why end
+    options.identity = identity
+  end
   local aws, err = context:connect(args)
   if not aws then return nil, err end
   local found
-  found, err = require("certrotate.rotation.rollback").read(aws, args.journal)
+  local rollback = require("certrotate.rotation.rollback")
+  found, err = rollback.read(aws, args.journal, options.identity)
   if not found then return nil, err end
   if found.done then
     context:result({ rolled_back = true, reference = found.to }, "This rotation was rolled back already.\n")
     return cli.NOTHING
   end
+  local ready, needed = rollback.ready(found, options.identity)
   if not context.quiet then context:say_error(text_of(found, context.terminal)) end
+  if not ready then return nil, needed end
   if not context:confirmed(args, ("Change %s back?"):format(fmt.plural(#found.holders, "holder"))) then
     if context.json then
       context:result({ rolled_back = false, from = found.from, reference = found.to, holders = json.array(found.holders) }, "")

@@ -46,6 +46,11 @@ function handlers.settling(self, event)
   self.stage = "deploying"
 end
 
+function handlers.serving(self, event)
+  self.wave.deployed = event.seen
+  self.stage = "looking at what is served"
+end
+
 function handlers.settled(self)
   self.finished = self.finished + self.wave.total
   self.wave.settled = true

@@ -137,6 +137,17 @@ function handlers.settling(rotation, event)
   wave.deployed = event.deployed
 end
 
+-- A reimport: what viewers are served is all there is to see.
+function handlers.serving(rotation, event)
+  local wave = rotation.waves[event.wave]
+  wave.deployed = event.seen
+end
+
+function handlers.reimport(rotation, event)
+  rotation.to = event.reference
+  for _, holder in ipairs(rotation.holders) do holder.changed = holder.changed or event.at end
+end
+
 function handlers.settled(rotation, event)
   local wave = rotation.waves[event.wave]
   wave.settled, wave.deployed = event.at, event.total

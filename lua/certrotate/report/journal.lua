@@ -8,6 +8,8 @@ local function of_result(entry)
   local result = entry.result or {}
   if entry.step == "import" then
     return (result.adopted and "found in its store: %s" or "imported: %s"):format(tostring(result.reference))
+  elseif entry.step == "reimport" then
+    return ("%s: %s"):format(result.changed and "reimported" or "found reimported", tostring(result.reference))
   elseif entry.step == "swap" then
     return ("%s %s"):format(entry.id, result.changed and "changed" or "already done")
   elseif entry.step == "settle" then

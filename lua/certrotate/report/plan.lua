@@ -35,8 +35,13 @@ function M.text(plan, width)
   say("Replace   %s", plan.from)
   say("with      %s (%s, expires %s, SHA-256 %s…)", table_report.clean(table.concat(identity.names, ", ")),
     identity.key_type, fmt.date(identity.not_after), identity.fingerprint:sub(1, 16))
-  say("in        %s, by giving each holder the new reference; policy %s", plan.store == "acm" and "ACM" or "the IAM store",
-    plan.policy.name)
+  if plan.method == "reimport" then
+    say("in        ACM, under the same ARN (reimport): every holder at once, no second certificate; AWS cannot undo it")
+  else
+    say("in        %s, by giving each holder the new reference; policy %s", plan.store == "acm" and "ACM" or "the IAM store",
+      plan.policy.name)
+  end
+  if plan.method_reason then say("Method    %s", table_report.clean(plan.method_reason)) end
   say("")
   -- One holder a wave needs no name and no reason of its own.
   local singles = plan.policy.name == "careful"
@@ -51,7 +56,7 @@ function M.text(plan, width)
   end
   lines[#lines + 1] = table_report.text({ { title = "WAVE", shrink = true }, { title = "HOLDER" },
     { title = "ALIASES", shrink = true }, { title = "SSL METHOD" } }, rows, width)
-  for index, wave in ipairs(plan.waves) do
+  for index, wave in ipairs(plan.method == "swap" and plan.waves or {}) do
     local soak = wave.soak > 0 and index < #plan.waves and (", then %s to watch"):format(fmt.duration(wave.soak)) or ""
     if not singles or wave.unit then
       say("Wave %d: %d at a time%s%s", index, wave.parallel, soak,
@@ -67,9 +72,17 @@ function M.text(plan, width)
       #ids == 1 and "this one uses" or "they use")
   end
   local p = plan.prediction
-  say("%s in about %s (a deployment taken as %s)", fmt.plural(total, "holder"), fmt.duration(p.seconds),
-    fmt.duration(p.deploy_seconds))
-  if p.one_at_a_time.charge > 0 then
+  if plan.method == "reimport" then
+    say("%s within %s, each looked at until it serves the new certificate", fmt.plural(total, "holder"),
+      fmt.duration(p.seconds))
+  else
+    say("%s in about %s (a deployment taken as %s)", fmt.plural(total, "holder"), fmt.duration(p.seconds),
+      fmt.duration(p.deploy_seconds))
+  end
+  if plan.method == "reimport" then
+    say("No charge: there is no second certificate%s", p.one_at_a_time.charge > 0
+      and (" (a swap one at a time: %s)"):format(fmt.money(p.one_at_a_time.charge)) or "")
+  elseif p.one_at_a_time.charge > 0 then
     say("Overlap on dedicated IP addresses about %s: %s (at least %s; one at a time %s: %s)",
       fmt.duration(p.overlap_seconds), fmt.money(p.charge), fmt.money(p.minimum_charge),
       fmt.duration(p.one_at_a_time.overlap_seconds), fmt.money(p.one_at_a_time.charge))

@@ -38,6 +38,7 @@ function M.new(options)
   local function redraw()
     if not wave then return end
     local done, total, what = wave.changed, wave.total, "changed"
+    if wave.serving then done, total, what = wave.seen, wave.serving, "serve the new one" end
     if wave.settling then done, total, what = wave.deployed, wave.settling, "Deployed" end
     local line = ("wave %d/%d %s %d/%d %s  %s"):format(wave.index, wave.count, bar(done, total, width), done, total, what,
       table_report.clean(wave.name))
@@ -71,6 +72,18 @@ function M.new(options)
     import = function(event)
       say(event.at, (event.adopted and "found in %s: %s" or "imported into %s: %s"):format(
         event.store == "acm" and "ACM" or "IAM", event.reference))
+    end,
+    reimport = function(event)
+      say(event.at, (event.changed and "imported under the same ARN, %s; AWS takes up to 24 hours to reach viewers"
+        or "found under the same ARN, %s"):format(event.reference))
+    end,
+    serving = function(event)
+      if not wave then return end
+      local before = wave.seen or 0
+      wave.serving, wave.seen = event.total, event.seen
+      if not live and event.seen ~= before and event.seen < event.total then
+        say(event.at, ("%d of %d serve the new certificate"):format(event.seen, event.total))
+      end
     end,
     wave = function(event)
       wave = { index = event.wave, count = event.waves, name = event.name, total = event.holders,

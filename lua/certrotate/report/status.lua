@@ -3,11 +3,20 @@ local fmt = require("certrotate.fmt")
 
 local M = {}
 
+local in_place_phases = {
+  import = "the new certificate is not imported yet",
+  changing = "the new certificate is imported under the same ARN; viewers are served it within 24 hours",
+  ["rolling back"] = "is being rolled back",
+  ["rolled back"] = "rolled back; every holder was given the old certificate again, under the same ARN",
+  finished = "finished; every holder serves the new certificate under the same ARN",
+}
+
 ---@param status certrotate.Status
 ---@param path string
 ---@return string
 function M.text(status, path)
-  local lines = { ("%s: %s"):format(path, ({
+  local in_place = status.plan.method == "reimport"
+  local lines = { ("%s: %s"):format(path, (in_place and in_place_phases or {
     waiting = "waits for a higher dedicated-IP quota; nothing has been changed",
     import = "the new certificate is not imported yet",
     changing = "holders are being changed",
@@ -42,9 +51,12 @@ function M.text(status, path)
     ["rolling back"] = "To go on: certrotate rollback %s",
     ["rolled back"] = "To delete the new certificate: certrotate retire %s",
   }
+  if in_place then hints.finished, hints["rolled back"] = "", "" end
   local hint = hints[status.phase] or "To go on: certrotate resume %s"
   if hint ~= "" then say(hint, path) end
-  if status.phase == "changing" then say("To go back: certrotate rollback %s", path) end
+  if status.phase == "changing" or in_place and status.phase == "finished" then
+    say("To go back: certrotate rollback %s%s", path, in_place and " --certificate OLD --private-key OLD" or "")
+  end
   return table.concat(lines, "\n") .. "\n"
 end
 

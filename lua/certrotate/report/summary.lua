@@ -9,10 +9,12 @@ local M = {}
 function M.text(report)
   local lines = {}
   local function say(format, ...) lines[#lines + 1] = format:format(...) end
-  local back = report.rolled_back
+  local back, in_place = report.rolled_back, report.method == "reimport"
   local which = back and "old" or "new"
-  say("%s of %s %s in %s; %s on the %s certificate", fmt.count(report.changed), fmt.plural(report.holders, "holder"),
-    back and "changed back" or "changed", fmt.duration(report.seconds), report.ok and "all Deployed" or "NOT all", which)
+  say("%s of %s %s in %s; %s on the %s certificate%s", fmt.count(report.changed), fmt.plural(report.holders, "holder"),
+    back and "changed back" or "changed", fmt.duration(report.seconds),
+    not report.ok and "NOT all" or in_place and "all" or "all Deployed", which,
+    in_place and ", under the same ARN" or "")
   if back then
     say("Old certificate  %s", report.reference)
   else
@@ -34,7 +36,7 @@ function M.text(report)
       back and "they were not changed by this rotation" or "make another plan for them")
   end
   if report.event_problem then say("Progress was not shown to its end: %s", table_report.clean(report.event_problem)) end
-  if #report.left_behind == 0 then
+  if #report.left_behind == 0 and not in_place then
     say("The %s certificate is still there. To delete it: certrotate retire %s", back and "new" or "old", report.journal)
   end
   return table.concat(lines, "\n") .. "\n"

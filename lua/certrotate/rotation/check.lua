@@ -5,6 +5,7 @@ local core = require("certrotate.core")
 local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
 local inventory_module = require("certrotate.rotation.inventory")
+local method_module = require("certrotate.rotation.method")
 local policy_module = require("certrotate.rotation.policy")
 local quota_module = require("certrotate.rotation.quota")
 local stored = require("certrotate.rotation.stored")
@@ -19,6 +20,8 @@ M.CALL_SECONDS = 1.5
 ---@field with certrotate.Identity
 ---@field replace? string                    reference of the certificate to be replaced
 ---@field store? "acm"|"iam"                 default: where the old one is, else acm
+---@field method? "swap"|"reimport"|"auto"    default: swap
+---@field verify? boolean                    false: the served certificate will not be looked at
 ---@field only? string[]                     ids of the holders to change; default: all
 ---@field trust? string                      PEM file with more roots
 ---@field dedicated_ip_quota? integer        default: what Service Quotas says
@@ -37,6 +40,9 @@ M.CALL_SECONDS = 1.5
 ---@field units certrotate.Unit[]            those of the continuous deployments that would be changed as a unit
 ---@field left_out { Id: string, reason: string }[]
 ---@field store "acm"|"iam"
+---@field method certrotate.Method
+---@field method_reason? string              why, when `auto` was asked for
+---@field stored? certrotate.CertificateInfo what a reimport would replace
 ---@field replace? string                    reference of the old one, as distributions name it
 ---@field old? certrotate.StoredCertificate
 ---@field to? string                         reference of the new certificate where it is already stored
@@ -198,7 +204,7 @@ end
 --- The rules, on facts gathered before.
 ---@param facts table  replace?, old?, to?, store, names, identity_findings, holders, inventory, units (decided),
 ---                    dedicated_ip_quota (where a holder uses dedicated IP addresses), wait_for_quota?, iam_summary?,
----                    clock_offset?, unknown_only?, deploy_seconds?
+---                    clock_offset?, unknown_only?, deploy_seconds?; method?: with "reimport" those of method.findings too
 ---@return certrotate.Finding[]
 function M.evaluate(facts)
   local out = {}
@@ -212,11 +218,16 @@ function M.evaluate(facts)
     finding(out, "refuse", "StoreInChina", "CloudFront in China takes certificates of the IAM store only; use --store iam")
   end
   check_aliases(facts, out)
-  check_http_versions(facts, out)
-  check_holders(facts, out)
-  check_units(facts, out)
-  check_others(facts, out)
-  check_quota(facts, out)
+  if facts.method == "reimport" then
+    -- No distribution is touched: what holds for a change of theirs does not matter.
+    for _, one in ipairs(method_module.findings(facts)) do out[#out + 1] = one end
+  else
+    check_http_versions(facts, out)
+    check_holders(facts, out)
+    check_units(facts, out)
+    check_others(facts, out)
+    check_quota(facts, out)
+  end
   if facts.clock_offset and math.abs(facts.clock_offset) >= 300 then
     finding(out, "warn", "WrongClock", "this machine's clock is %s %s; AWS's time is used, better set it right",
       fmt.duration(math.abs(facts.clock_offset)), facts.clock_offset > 0 and "behind" or "ahead")
@@ -290,6 +301,77 @@ local function choose_units(aws, facts, options)
   return true
 end
 
+-- What is to be changed by a swap: the chosen holders, without those under a continuous deployment unless that is
+-- wanted, and what a dedicated-IP holder of them needs.
+local function gather_swap(aws, facts, options)
+  choose_holders(facts, options.only)
+  local ok, err = choose_units(aws, facts, options)
+  if not ok then return nil, err end
+  if facts.store == "iam" then
+    local summary, why = aws.iam:get_account_summary()
+    if not summary and why.code ~= "AccessDenied" then return nil, why end
+    facts.iam_summary = summary and summary.SummaryMap
+  end
+  if quota_module.needed(facts.inventory, facts.holders) then
+    facts.dedicated_ip_quota, err = quota_module.of(aws, options.dedicated_ip_quota)
+    if not facts.dedicated_ip_quota then return nil, err end
+  end
+  return true
+end
+
+-- By a reimport everybody who names the reference is changed, whatever was asked for.
+local function gather_reimport(aws, facts, options)
+  choose_holders(facts, nil)
+  facts.units, facts.only, facts.verify, facts.known = {}, options.only, options.verify, {}
+  facts.asked_store = options.store
+  for _, holder in ipairs(facts.inventory.holders) do facts.known[holder.ARN] = true end
+  if not facts.old or facts.old.store ~= "acm" then return true end
+  local err
+  facts.stored, err = method_module.stored(aws, facts.replace)
+  if not facts.stored and facts.old.fingerprint then return nil, err end
+  return true
+end
+
+-- One method, judged on a copy of the common facts.
+local function judge(aws, common, options, method)
+  local facts = { method = method }
+  for key, value in pairs(common) do facts[key] = value end
+  local ok, err = (method == "reimport" and gather_reimport or gather_swap)(aws, facts, options)
+  if not ok then return nil, err end
+  local findings = M.evaluate(facts)
+  local result = {
+    findings = findings, refused = false, inventory = facts.inventory, holders = facts.holders,
+    left_out = facts.left_out, store = method == "reimport" and "acm" or facts.store, replace = facts.replace,
+    old = facts.old, to = facts.to, identity = facts.leaf, units = {}, method = method, stored = facts.stored,
+  }
+  for _, unit in ipairs(facts.units) do
+    if unit.rotate then result.units[#result.units + 1] = unit end
+  end
+  for _, one in ipairs(findings) do
+    if one.level == "refuse" then result.refused = true end
+  end
+  if facts.old and facts.old.fingerprint == facts.leaf.fingerprint then
+    result.nothing_to_do = ("%s already is this certificate"):format(facts.replace)
+  elseif facts.replace and facts.old and #facts.holders == 0 and #facts.units == 0 then
+    result.nothing_to_do = ("no distribution uses %s"):format(facts.replace)
+  end
+  return result
+end
+
+-- What `auto` makes of both.
+local function choose_method(aws, facts, options)
+  local swap, err = judge(aws, facts, options, "swap")
+  if not swap then return nil, err end
+  if not facts.replace or not facts.old or swap.nothing_to_do then return swap end
+  local reimport
+  reimport, err = judge(aws, facts, options, "reimport")
+  if not reimport then return nil, err end
+  local method, reason = method_module.choose(swap.findings, reimport.findings)
+  local result = method == "reimport" and reimport or swap
+  result.method_reason = reason
+  return result
+end
+
 --- Gathers the facts and applies the rules. Failing to gather one is an error, not a finding.
 ---@param aws certrotate.Session
 ---@param options certrotate.CheckOptions
@@ -302,6 +384,8 @@ function M.run(aws, options)
   if detach ~= nil and detach ~= "detach" then
     error("check: `continuous_deployment` must be \"detach\" or left out", 2)
   end
+  local fine, method = pcall(method_module.resolve, options.method)
+  if not fine then error("check: " .. method, 2) end
   local inventory, err = options.inventory
   if not inventory then
     inventory, err = inventory_module.build(aws)
@@ -309,7 +393,7 @@ function M.run(aws, options)
   end
   local leaf = identity:leaf()
   local facts = {
-    replace = options.replace, inventory = inventory, names = leaf.names, partition = aws.partition,
+    replace = options.replace, inventory = inventory, names = leaf.names, leaf = leaf, partition = aws.partition,
     wait_for_quota = options.wait_for_quota, deploy_seconds = options.deploy_seconds,
   }
   if facts.replace then
@@ -321,39 +405,11 @@ function M.run(aws, options)
   facts.store = options.store or facts.old and facts.old.store or "acm"
   facts.to = already_stored(aws, facts, leaf)
   facts.clock_offset = aws:clock_offset()
-  local now = math.floor(aws.loop:now() + facts.clock_offset)
-  facts.identity_findings, err = identity:check({ store = facts.store, now = now, trust = options.trust })
+  facts.now = math.floor(aws.loop:now() + facts.clock_offset)
+  facts.identity_findings, err = identity:check({ store = facts.store, now = facts.now, trust = options.trust })
   if not facts.identity_findings then return nil, err end
-  choose_holders(facts, options.only)
-  local ok
-  ok, err = choose_units(aws, facts, options)
-  if not ok then return nil, err end
-  if facts.store == "iam" then
-    local summary, why = aws.iam:get_account_summary()
-    if not summary and why.code ~= "AccessDenied" then return nil, why end
-    facts.iam_summary = summary and summary.SummaryMap
-  end
-  if quota_module.needed(inventory, facts.holders) then
-    facts.dedicated_ip_quota, err = quota_module.of(aws, options.dedicated_ip_quota)
-    if not facts.dedicated_ip_quota then return nil, err end
-  end
-  local findings = M.evaluate(facts)
-  local result = {
-    findings = findings, refused = false, inventory = inventory, holders = facts.holders, left_out = facts.left_out,
-    store = facts.store, replace = facts.replace, old = facts.old, to = facts.to, identity = leaf, units = {},
-  }
-  for _, unit in ipairs(facts.units) do
-    if unit.rotate then result.units[#result.units + 1] = unit end
-  end
-  for _, one in ipairs(findings) do
-    if one.level == "refuse" then result.refused = true end
-  end
-  if facts.old and facts.old.fingerprint == leaf.fingerprint then
-    result.nothing_to_do = ("%s already is this certificate"):format(facts.replace)
-  elseif facts.replace and facts.old and #facts.holders == 0 and #facts.units == 0 then
-    result.nothing_to_do = ("no distribution uses %s"):format(facts.replace)
-  end
-  return result
+  if method == "auto" then return choose_method(aws, facts, options) end
+  return judge(aws, facts, options, method)
 end
 
 --- The refusals as one error whose message is its first line and how many more there are.

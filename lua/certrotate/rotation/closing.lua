@@ -56,7 +56,7 @@ function M.look(aws, plan, state)
   done, err = aws.loop:each(suspects(plan, state, holders), 8, function(id)
     local reference, why = inventory_module.reference(aws, id)
     if not reference and why.code ~= "NoSuchDistribution" then return nil, why end
-    if reference == plan.from then
+    if reference == plan.from and reference ~= state.to then
       found.left_behind[#found.left_behind + 1] = id
     elseif planned[id] and reference ~= state.to then
       found.foreign[id] = reference and journal_module.FOREIGN or "it does not exist any more"
@@ -134,7 +134,7 @@ function M.report(plan, state, found, context)
   local single = cost.one_at_a_time(charged, context.call_seconds or prediction.call_seconds,
     context.deploy_seconds or prediction.deploy_seconds)
   local report = {
-    reference = state.to, adopted = state.adopted or false, holders = #plan:holders(), changed = changed,
+    method = plan.method, reference = state.to, adopted = state.adopted or false, holders = #plan:holders(), changed = changed,
     conflicts = conflict_list(conflicts), units = units, left_behind = json.array(found.left_behind),
     started = state.started, ended = ended, seconds = ended - state.started, overlap_seconds = overlap,
     charge = charge(overlap),

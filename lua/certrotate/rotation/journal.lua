@@ -13,7 +13,7 @@ local M = {}
 ---@class certrotate.JournalEntry
 ---@field at number        Unix seconds
 ---@field event "quota"|"begin"|"intent"|"outcome"|"wave"|"end"|"rollback"
----@field step? "import"|"swap"|"detach"|"attach"|"settle"|"verify"|"retire"
+---@field step? "import"|"reimport"|"swap"|"detach"|"attach"|"settle"|"verify"|"retire"
 ---@field id? string       holder; detach, attach: the primary distribution
 ---@field policy? string   detach, attach: the continuous-deployment policy
 ---@field wave? integer
@@ -55,7 +55,8 @@ local function entry_problem(plan, entry)
     if entry[name] ~= nil and type(entry[name]) ~= "table" then return ("'%s' is out of shape"):format(name) end
   end
   local result = entry.result
-  if result and entry.step == "import" and type(result.reference) ~= "string" then return "an import of nothing" end
+  local imports = entry.step == "import" or entry.step == "reimport"
+  if result and imports and type(result.reference) ~= "string" then return "an import of nothing" end
   if result and result.foreign ~= nil and type(result.foreign) ~= "table" then return "'foreign' is no list" end
   return nil
 end
@@ -221,6 +222,8 @@ end
 ---@class certrotate.JournalState
 ---@field waiting? { deadline: number, needed: integer }   a higher dedicated-IP quota was waited for; nothing was begun
 ---@field import_open boolean        an import was begun and its outcome is not known
+---@field reimport_open? boolean     a reimport was begun and its outcome is not known
+---@field reimported? number         when a reimport was seen done; every holder of the plan counts as swapped then
 ---@field to? string                 reference of the new certificate, once known
 ---@field adopted? boolean
 ---@field locks? string              where the locks of this rotation are
@@ -261,6 +264,7 @@ end
 ---@return number?
 function M.first_charged(plan, state)
   local first
+  if plan.method == "reimport" then return nil end
   for _, wave in ipairs(plan.waves) do
     for _, holder in ipairs(wave.holders) do
       local done, begun = state.swapped[holder.Id], state.begun[holder.Id]
@@ -279,6 +283,24 @@ function M.note_foreign(state, ids, foreign)
     if state.swapped[id] then state.conflicts[id] = nil end
   end
   for _, id in ipairs(foreign) do state.conflicts[id] = M.FOREIGN end
+end
+
+--- What an entry of a reimport does to the state: it changes every holder of the plan at once.
+---@param plan certrotate.Plan
+---@param state certrotate.JournalState
+---@param entry certrotate.JournalEntry
+function M.note_reimport(plan, state, entry)
+  if entry.event == "intent" then
+    state.reimport_open = true
+    for _, holder in ipairs(plan:holders()) do state.begun[holder.Id] = state.begun[holder.Id] or entry.at end
+  elseif entry.result then
+    state.reimport_open, state.reimported, state.to = false, entry.at, entry.result.reference
+    for _, holder in ipairs(plan:holders()) do
+      state.swapped[holder.Id] = { changed = entry.result.changed, at = entry.at }
+    end
+  elseif entry.error and not entry.error.ambiguous then
+    state.reimport_open = false
+  end
 end
 
 local handlers = {}
@@ -301,8 +323,9 @@ function handlers.begin(state, entry)
   state.locks = state.locks or entry.locks
 end
 
-function handlers.intent(state, entry)
+function handlers.intent(state, entry, index)
   if entry.step == "import" then state.import_open = true end
+  if entry.step == "reimport" then M.note_reimport(index.plan, state, entry) end
   if entry.step == "swap" then state.begun[entry.id] = state.begun[entry.id] or entry.at end
   if entry.step == "detach" then detach_begins(state, entry) end
 end
@@ -372,6 +395,8 @@ function outcomes.import(state, entry)
   state.to, state.adopted, state.import_open = entry.result.reference, entry.result.adopted, false
 end
 
+function outcomes.reimport(state, entry, index) M.note_reimport(index.plan, state, entry) end
+
 function outcomes.settle(state, entry, index)
   if not entry.result then return end
   state.settled[entry.wave] = entry.at
@@ -431,8 +456,8 @@ end
 ---@return certrotate.JournalState
 function Journal:state()
   local state = empty_state(self.plan)
-  -- Wave by holder, and who is charged. Ids begin with a capital, so the key is no id.
-  local index = { charged = {} }
+  -- Wave by holder, who is charged, and the plan. Ids begin with a capital, so these keys are none.
+  local index = { charged = {}, plan = self.plan }
   for number, wave in ipairs(self.plan.waves) do
     for _, holder in ipairs(wave.holders) do
       index[holder.Id], index.charged[holder.Id] = number, holder.charged
@@ -444,6 +469,7 @@ function Journal:state()
       if not state.forward then
         state.first_charged = M.first_charged(self.plan, state)
         state = M.turned(self.plan, state, entry)
+        index.plan = state.plan
       end
     elseif handler then
       handler(state, entry, index)

@@ -34,6 +34,7 @@ function M.plan(plan, state, fingerprint)
   for key, value in pairs(plan) do copy[key] = value end
   copy.from, copy.left_out, copy.waves = state.to or plan.from, {}, {}
   copy.identity = { fingerprint = fingerprint }
+  if plan.replaced then copy.replaced = { fingerprint = plan.identity.fingerprint } end
   for index, wave in ipairs(plan.waves) do
     local back = {}
     for key, value in pairs(wave) do back[key] = value end

@@ -5,13 +5,15 @@ local errors = require("certrotate.errors")
 local json = require("certrotate.json")
 local continuous_deployment = require("certrotate.rotation.continuous_deployment")
 local cost = require("certrotate.rotation.cost")
+local method_module = require("certrotate.rotation.method")
 local policy_module = require("certrotate.rotation.policy")
 local check = require("certrotate.rotation.check")
 
 local M = {}
 
--- 2: with units, which an older certrotate would change without detaching, and never attach again.
-M.VERSION = 2
+-- 2: with units, which an older certrotate would change without detaching, and never attach again. 3: a reimport, which
+-- it would take for a swap.
+M.VERSION = 3
 M.DEPLOY_SECONDS, M.CALL_SECONDS = check.DEPLOY_SECONDS, check.CALL_SECONDS
 
 ---@class certrotate.PlanHolder
@@ -58,7 +60,9 @@ M.DEPLOY_SECONDS, M.CALL_SECONDS = check.DEPLOY_SECONDS, check.CALL_SECONDS
 ---@field endpoint string             where CloudFront was talked to
 ---@field from string
 ---@field store "acm"|"iam"
----@field method "swap"
+---@field method certrotate.Method
+---@field method_reason? string       why, when `auto` chose it
+---@field replaced? { fingerprint: string, not_after: number }   reimport: what lies under `from` until then
 ---@field identity { fingerprint: string, names: string[], not_before: number, not_after: number, key_type: string }
 ---@field files { certificate?: string, private_key?: string, chain?: string }   absolute paths, to load the identity again
 ---@field policy { name: string, options: table }
@@ -175,9 +179,25 @@ local function waves_of(facts, context)
   return waves
 end
 
+-- A reimport asks no policy: it reaches everybody at once.
+local function reimport_wave(facts)
+  return { {
+    name = "reimport", holders = facts.holders, parallel = math.max(1, #facts.holders), soak = 0, settle = "holder",
+    reason = "reimport: ACM puts the new certificate under the same ARN; it reaches viewers within 24 hours",
+  } }
+end
+
+-- No second certificate, so no overlap; `one_at_a_time` still says what a swap could cost.
+local function predict_reimport(prediction)
+  prediction.seconds, prediction.overlap_seconds, prediction.charge, prediction.minimum_charge =
+    method_module.LEAD, 0, 0, 0
+  return prediction
+end
+
 --- A plan from facts; no I/O, no clock.
 ---@param facts table  from, store, holders, units?, left_out, findings, identity (CertificateInfo), files, policy, now,
----                    endpoint, deploy_seconds?, call_seconds?, expected?, cost?, settings?
+---                    endpoint, deploy_seconds?, call_seconds?, expected?, cost?, settings?, method?, method_reason?,
+---                    stored? (reimport: CertificateInfo of what is replaced)
 ---@return certrotate.Plan?
 ---@return certrotate.Error?
 function M.compute(facts)
@@ -185,7 +205,8 @@ function M.compute(facts)
     from = facts.from, now = facts.now, deploy_seconds = facts.deploy_seconds or M.DEPLOY_SECONDS,
     call_seconds = facts.call_seconds or M.CALL_SECONDS, expected = facts.expected, cost = facts.cost,
   }
-  local waves, problem = waves_of(facts, context)
+  local reimport = facts.method == "reimport"
+  local waves, problem = (reimport and reimport_wave or waves_of)(facts, context)
   if not waves then
     return nil, errors.new({ kind = "input", code = "BadPolicy", message = problem })
   end
@@ -206,15 +227,21 @@ function M.compute(facts)
     if type(value) ~= "function" then options[key] = value end
   end
   local plan = {
-    version = #(facts.units or {}) > 0 and 2 or 1, created = math.floor(facts.now),
+    version = reimport and 3 or #(facts.units or {}) > 0 and 2 or 1, created = math.floor(facts.now),
     endpoint = facts.endpoint or "", from = facts.from,
-    store = facts.store, method = "swap",
+    store = facts.store, method = facts.method or "swap", method_reason = facts.method_reason,
     identity = { fingerprint = leaf.fingerprint, names = json.array(leaf.names), not_before = leaf.not_before,
                  not_after = leaf.not_after, key_type = leaf.key_type, subject = leaf.subject },
-    files = facts.files or {}, policy = { name = facts.policy.name, options = options }, waves = json.array(plain),
+    files = facts.files or {},
+    policy = reimport and { name = "all at once", options = {} } or { name = facts.policy.name, options = options },
+    waves = json.array(plain),
     left_out = json.array(facts.left_out or {}), findings = json.array(warnings), settings = facts.settings or {},
     prediction = M.predict(waves, context),
   }
+  if reimport then
+    plan.replaced = { fingerprint = facts.stored.fingerprint, not_after = facts.stored.not_after }
+    predict_reimport(plan.prediction)
+  end
   plan.hash = hash_of(plan)
   return setmetatable(plan, Plan)
 end
@@ -261,7 +288,7 @@ function M.make(aws, options)
   if not files then return nil, why end
   local plan, problem = M.compute({
     from = result.replace, store = result.store, holders = result.holders, units = result.units,
-    left_out = result.left_out,
+    left_out = result.left_out, method = result.method, method_reason = result.method_reason, stored = result.stored,
     findings = result.findings, identity = result.identity, files = files, policy = policy,
     now = aws.loop:now() + aws:clock_offset(), endpoint = aws:endpoint("cloudfront"),
     deploy_seconds = options.deploy_seconds, cost = options.cost,
@@ -321,6 +348,11 @@ local function check_shape(data)
     if type(data[key]) ~= kind then return ("field '%s' is missing or no %s"):format(key, kind) end
   end
   if type(data.identity.fingerprint) ~= "string" then return "field 'identity.fingerprint' is missing" end
+  if data.method ~= "swap" and data.method ~= "reimport" then return "its method is neither swap nor reimport" end
+  if data.method == "reimport" and (type(data.replaced) ~= "table" or type(data.replaced.fingerprint) ~= "string"
+    or #data.waves ~= 1) then
+    return "its reimport is not complete"
+  end
   if type(data.prediction.deploy_seconds) ~= "number" or type(data.prediction.call_seconds) ~= "number" then
     return "the prediction is not complete"
   end
@@ -345,7 +377,7 @@ end
 ---@return certrotate.Error?
 function M.restore(data, where)
   if type(data) ~= "table" then return malformed(where, "not a plan") end
-  if data.version ~= 1 and data.version ~= M.VERSION then
+  if type(data.version) ~= "number" or data.version < 1 or data.version > M.VERSION or data.version % 1 ~= 0 then
     return malformed(where, ("made by another version of certrotate (plan version %s)"):format(tostring(data.version)))
   end
   local problem = check_shape(data)

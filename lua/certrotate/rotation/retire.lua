@@ -79,6 +79,10 @@ end
 
 local function retire(aws, journal, options)
   local plan, state = journal.plan, journal:state()
+  if plan.method == "reimport" then
+    return refuse("NothingToRetire", ("%s was reimported in place: it is in use, and of the certificate it held before AWS kept "
+      .. "nothing"):format(plan.from))
+  end
   if not state.ended then
     return refuse("NotFinished", ("the %s of %s is not finished; `certrotate %s %s` first"):format(
       state.forward and "rollback" or "rotation", options.journal, state.forward and "rollback" or "resume",

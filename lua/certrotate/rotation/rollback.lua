@@ -3,6 +3,7 @@ local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
 local inventory_module = require("certrotate.rotation.inventory")
 local journal_module = require("certrotate.rotation.journal")
+local method_module = require("certrotate.rotation.method")
 local mirror = require("certrotate.rotation.mirror")
 local preflight = require("certrotate.rotation.preflight")
 local stored = require("certrotate.rotation.stored")
@@ -16,6 +17,8 @@ local M = {}
 ---@field fingerprint? string    of the old one
 ---@field holders certrotate.PlanHolder[]   newest first: whom going back would look at
 ---@field done boolean           the rotation was rolled back already
+---@field method certrotate.Method
+---@field written? boolean       of a reimport: the new certificate is there, and the old one has to be imported again
 
 local function refuse(code, message, ...)
   return nil, errors.new({ kind = "policy", code = code, message = message:format(...) })
@@ -37,15 +40,80 @@ local function old_certificate(aws, plan, inventory)
   return old
 end
 
+-- What a reimport has to put back: AWS kept nothing, so whoever goes back brings the very certificate that was there.
+-- Returns whether it is still to be put back.
+local function old_content(aws, plan, identity)
+  local now, replaced = aws.loop:now() + aws:clock_offset(), plan.replaced
+  if replaced.not_after and replaced.not_after <= now then
+    return refuse("OldCertificateExpired", "the certificate that %s held before expired on %s: viewers would be refused; "
+      .. "make a plan to another one", plan.from, fmt.timestamp(replaced.not_after))
+  end
+  if identity and identity:fingerprint() ~= replaced.fingerprint then
+    return refuse("OtherIdentity", "the certificate given is not the one that %s held before (SHA-256 %s); give that one",
+      plan.from, replaced.fingerprint)
+  end
+  local there, err = method_module.stored(aws, plan.from)
+  if not there then
+    if err.code ~= "ResourceNotFoundException" then return nil, err end
+    return refuse("OldCertificateGone", "%s is not there any more, so there is no way back; make a plan to another one",
+      plan.from)
+  end
+  if there.fingerprint == replaced.fingerprint then return false end
+  if there.fingerprint ~= plan.identity.fingerprint then
+    return refuse("ForeignCertificate", "%s holds another certificate now (SHA-256 %s...): somebody reimported it meanwhile; "
+      .. "look at it, it is left as it is", plan.from, there.fingerprint:sub(1, 16))
+  end
+  local ends = math.min(there.not_after, replaced.not_after or there.not_after)
+  if ends - now < method_module.LEAD then
+    return refuse("ReimportTooLate", "going back takes up to 24 hours to reach viewers, and the %s certificate ends at %s: "
+      .. "make a plan to another one", ends == there.not_after and "present" or "old", fmt.timestamp(ends))
+  end
+  return true
+end
+
+local function look_in_place(aws, journal, identity)
+  local plan, state = journal.plan, journal:state()
+  local holders, err = inventory_module.list_holders(aws)
+  if not holders then return nil, err end
+  local ok
+  ok, err = preflight.account(plan, holders)
+  if not ok then return nil, err end
+  local forward = state.forward or state
+  local begun = forward.reimported ~= nil or forward.reimport_open or false
+  local written = false
+  if begun then
+    written, err = old_content(aws, plan, identity)
+    if written == nil then return nil, err end
+  end
+  return {
+    to = plan.from, fingerprint = plan.replaced.fingerprint, not_after = plan.replaced.not_after, method = "reimport",
+    holders = begun and plan:holders() or {}, done = state.forward ~= nil and state.ended ~= nil, written = written,
+  }
+end
+
+--- The old certificate must be at hand before a reimport is undone; raised here, not by `look`, so that a dry run works
+--- without it.
+---@param found certrotate.RollbackLook
+---@param identity? certrotate.Identity
+---@return boolean? ok
+---@return certrotate.Error?
+function M.ready(found, identity)
+  if not found.written or identity then return true end
+  return refuse("OldIdentityNeeded", "AWS kept nothing of the certificate that %s held before (SHA-256 %s): give it with "
+    .. "--certificate and --private-key (and --chain)", found.to, found.fingerprint)
+end
+
 --- Looks whether the rotation of an open journal can be rolled back.
 ---@param aws certrotate.Session
 ---@param journal certrotate.Journal
+---@param identity? certrotate.Identity   of a reimport: the old one
 ---@return certrotate.RollbackLook?
 ---@return certrotate.Error?
-function M.look(aws, journal)
+function M.look(aws, journal, identity)
   local plan, state = journal.plan, journal:state()
   local ok, err = preflight.endpoint(aws, plan)
   if not ok then return nil, err end
+  if plan.method == "reimport" then return look_in_place(aws, journal, identity) end
   local forward = state.forward or state
   if forward.retired then
     return refuse("OldCertificateGone", "the old certificate was retired on %s, so there is no way back; make a plan to "
@@ -64,18 +132,20 @@ function M.look(aws, journal)
     for _, holder in ipairs(back.waves[index].holders) do list[#list + 1] = holder end
   end
   return { from = forward.to, to = plan.from, not_after = old.not_after, fingerprint = old.fingerprint, holders = list,
+           method = "swap",
            done = state.forward ~= nil and state.ended ~= nil }
 end
 
 --- The same for a journal's file: a dry run.
 ---@param aws certrotate.Session
 ---@param path string
+---@param identity? certrotate.Identity   of a reimport: the old one
 ---@return certrotate.RollbackLook?
 ---@return certrotate.Error?
-function M.read(aws, path)
+function M.read(aws, path, identity)
   local journal, err = journal_module.load(path)
   if not journal then return nil, err end
-  return M.look(aws, journal)
+  return M.look(aws, journal, identity)
 end
 
 return M

@@ -13,6 +13,7 @@ local preflight = require("certrotate.rotation.preflight")
 local rollback = require("certrotate.rotation.rollback")
 local Run = require("certrotate.rotation.run.base")
 local import = require("certrotate.rotation.run.import")
+local reimport = require("certrotate.rotation.run.reimport")
 local quota = require("certrotate.rotation.run.quota")
 local unit_module = require("certrotate.rotation.run.unit")
 local wave_module = require("certrotate.rotation.run.wave")
@@ -32,11 +33,12 @@ local M = {}
 ---@field wait_for_quota? number            seconds to wait for a higher dedicated-IP quota (default: the plan's setting)
 ---@field quota_poll? number                seconds between looks at it (default 300)
 ---@field state_directory? string           of the locks (default: where the rotation began, else lock.directory())
----@field identity? certrotate.Identity     resume: instead of loading the plan's files
+---@field identity? certrotate.Identity     resume: instead of loading the plan's files; rollback of a reimport: the old one
 ---@field passphrase? string                resume: to load them
 ---@field tags? table<string,string>
 
 ---@class certrotate.Report
+---@field method certrotate.Method
 ---@field ok boolean                complete, without conflicts and without anything left behind
 ---@field reference string          of the new certificate
 ---@field adopted boolean           it was there already
@@ -90,21 +92,25 @@ end
 -- What comes before the first wave of a rotation; a way back needs none of it.
 local function begin(run)
   local ok, err = true, nil
+  local in_place = run.plan.method == "reimport"
   if not run.state.started then
-    if not run.fits then ok, err = quota.wait(run) end
+    if not in_place and not run.fits then ok, err = quota.wait(run) end
     if not ok then return nil, err end
     local entry = { event = "begin", locks = run.locks.directory }
     ok, err = run:record(entry)
     run.state.started = entry.at
   end
   if not ok then return nil, err end
-  return import(run)
+  return (in_place and reimport.walk or import)(run)
 end
 
 local function walk(run)
   local ok, err = true, nil
+  local in_place = run.plan.method == "reimport"
   if not run.state.forward then ok, err = begin(run) end
+  if ok and run.state.forward and in_place then ok, err = reimport.walk_back(run) end
   if not ok then return nil, err end
+  if in_place then return close(run) end
   for _, index in ipairs(order(run)) do
     err = run:interruption()
     if err then return nil, err end
@@ -163,6 +169,7 @@ local function may_begin(aws, plan, identity, options)
   if not more then return nil, err end
   for _, text in ipairs(more) do changes[#changes + 1] = text end
   if #changes > 0 then return nil, quota.outdated(changes) end
+  if plan.method == "reimport" then return reimport.allowed(aws, plan, identity) end
   return quota.fits(aws, plan, inventory, options.wait_for_quota)
 end
 
@@ -230,9 +237,11 @@ end
 -- Goes back with an open journal.
 local function go_back(aws, journal, options)
   return with_locks(aws, journal.plan, options.state_directory or journal:state().locks, function(locks)
-    local found, err = rollback.look(aws, journal)
+    local found, err = rollback.look(aws, journal, options.identity)
     if not found then return nil, err end
-    local ok = true
+    local ok
+    ok, err = rollback.ready(found, options.identity)
+    if not ok then return nil, err end
     if found.from then ok, err = locks:take(found.from) end
     if not ok then return nil, err end
     if not journal:state().forward then
@@ -240,7 +249,7 @@ local function go_back(aws, journal, options)
                                  fingerprint = found.fingerprint })
       if not ok then return nil, err end
     end
-    return start(aws, journal, locks, nil, options)
+    return start(aws, journal, locks, options.identity, options)
   end)
 end
 

@@ -147,13 +147,32 @@ local function server_name(holder)
   return alias and (alias:gsub("^%*", "certrotate"))
 end
 
-local function verify_holder(run, holder)
+--- Looks at what one holder serves, for so many seconds until it is what was wanted.
+---@return table? result   of the step `verify`
+---@return certrotate.Error?
+function M.probe(run, holder, within)
   local edge = run.aws.edge or {}
-  local result, err = run:await("verify", {
+  return run:await("verify", {
     server_name = server_name(holder), host = edge.host or holder.DomainName, port = edge.port or 443,
-    fingerprint = run.plan.identity.fingerprint, timeout = 10,
-    within = run.options.verify_within or M.VERIFY_WITHIN, every = 2,
+    fingerprint = run.plan.identity.fingerprint, timeout = 10, within = within, every = 2,
   })
+end
+
+--- Who of the changed holders of a wave can be looked at: viewers come to those that are enabled, by an alias.
+---@return certrotate.PlanHolder[]
+function M.probes(run, wave)
+  local list, state = {}, run.state
+  for _, holder in ipairs(wave.holders) do
+    if holder.Enabled and not holder.Staging and server_name(holder) and state.swapped[holder.Id]
+      and not state.conflicts[holder.Id] then
+      list[#list + 1] = holder
+    end
+  end
+  return list
+end
+
+local function verify_holder(run, holder)
+  local result, err = M.probe(run, holder, run.options.verify_within or M.VERIFY_WITHIN)
   if result and result.matches then return true end
   if not result and err.kind == "cancelled" then return nil, err end
   if not result then
@@ -173,13 +192,7 @@ function M.verify(run, index, wave)
   if wanted == nil then wanted = run.plan.settings.verify end
   -- Of a certificate that AWS does not show nobody knows what viewers must see.
   if not wanted or run.state.verified[index] or not run.plan.identity.fingerprint then return true end
-  local probes, state = {}, run.state
-  for _, holder in ipairs(wave.holders) do
-    if holder.Enabled and not holder.Staging and server_name(holder) and state.swapped[holder.Id]
-      and not state.conflicts[holder.Id] then
-      probes[#probes + 1] = holder
-    end
-  end
+  local probes, state = M.probes(run, wave), run.state
   local ok, err = run:each(probes, 8, function(holder) return verify_holder(run, holder) end)
   if not ok then return nil, err end
   local entry = { step = "verify", wave = index }
