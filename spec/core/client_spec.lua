@@ -154,7 +154,7 @@ describe("client:submit", function()
     refuses({ service = "acmm", operation = "X" }, 'unknown service "acmm"; one of: acm, iam, cloudfront, sts')
     refuses({ service = "acm", operation = "Listcertificates" },
       'acm has no operation "Listcertificates"; one of: .*DescribeCertificate')
-    refuses({ step = "swop" }, 'unknown step "swop"; one of: import, swap, policy, settle, verify, retire')
+    refuses({ step = "swop" }, 'unknown step "swop"; one of: import, reimport, swap, policy, settle, verify, retire')
     refuses({ step = "swap", param = {} }, "submission.param: unknown field; one of: account, service")
     refuses({ service = "acm", operation = "ListCertificates", account = 7 }, "no such account")
     refuses({ service = "acm", operation = "ListCertificates", view = "holders" }, "for ListDistributions only")
