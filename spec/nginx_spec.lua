@@ -58,7 +58,8 @@ describe("certrotate.nginx", function()
   lua_shared_dict certrotate 1m;
   init_worker_by_lua_block {
     require("certrotate.nginx").start { %s, every = 3600, retry = 3600, lease = 2, poll = 0.1 }
-  }]]):format(options and options() or ('job = require("spec.support.nginx_job")("%s")'):format(account:path("job.json"))), server = ([[
+  }]]):format(options and options()
+      or ('job = require("spec.support.nginx_job")("%s")'):format(account:path("job.json"))), server = ([[
     location = /status { content_by_lua_block { require("certrotate.nginx").page() } }
     location = /status.json { content_by_lua_block { require("certrotate.nginx").json() } }
     location = /metrics { content_by_lua_block { require("certrotate.nginx").metrics() } }
