@@ -341,6 +341,14 @@ static bool end_transfers(struct cr_engine *engine)
     if(message->msg == CURLMSG_DONE &&
        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer) == CURLE_OK && transfer) {
       CURLcode code = message->data.result; /* the message dies with the removal */
+      CURL *easy = message->easy_handle;
+      if(cr_transfer_again((struct cr_transfer *)(void *)transfer, code)) {
+        curl_multi_remove_handle(engine->multi, easy);
+        any = true;
+        if(curl_multi_add_handle(engine->multi, easy) == CURLM_OK) {
+          continue;
+        }
+      }
       end_transfer(engine, ((struct cr_transfer *)(void *)transfer)->owner, code);
       any = true;
     }

@@ -6,6 +6,8 @@
 #include "uri.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,12 +132,84 @@ static size_t on_body(char *data, size_t size, size_t count, void *user)
   return len;
 }
 
-/* Sockets that programs started meanwhile (os.execute) do not inherit. */
+/* Sockets that programs started meanwhile (os.execute) do not inherit. They are remembered: see on_ready. */
 static curl_socket_t on_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)
 {
-  (void)user;
+  struct cr_transport *transport = user;
+  int fd;
   (void)purpose;
-  return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+
+  if(transport->socket_count == transport->socket_cap) {
+    size_t cap = transport->socket_cap ? transport->socket_cap * 2 : 16;
+    int *grown = realloc(transport->sockets, cap * sizeof *grown);
+    if(!grown) {
+      return CURL_SOCKET_BAD;
+    }
+    transport->sockets = grown;
+    transport->socket_cap = cap;
+  }
+  fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  if(fd >= 0) {
+    transport->sockets[transport->socket_count++] = fd;
+  }
+  return fd;
+}
+
+static int on_close(void *user, curl_socket_t fd)
+{
+  struct cr_transport *transport = user;
+
+  for(size_t i = 0; i < transport->socket_count; i++) {
+    if(transport->sockets[i] == fd) {
+      transport->sockets[i] = transport->sockets[--transport->socket_count];
+      break;
+    }
+  }
+  return close(fd);
+}
+
+/* The socket of a connection. libcurl tells a callback only its ports. */
+static int socket_of(const struct cr_transport *transport, int local_port)
+{
+  for(size_t i = 0; i < transport->socket_count; i++) {
+    union {
+      struct sockaddr any;
+      struct sockaddr_in v4;
+      struct sockaddr_in6 v6;
+    } address;
+    socklen_t len = sizeof address;
+    memset(&address, 0, sizeof address);
+    if(getsockname(transport->sockets[i], &address.any, &len) == 0 &&
+       ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port) == local_port) {
+      return transport->sockets[i];
+    }
+  }
+  return -1;
+}
+
+/* Between two requests of HTTP/1.1 a server has nothing to say. What is there to be read on a connection used before is
+ * an answer too many, which would be taken for the answer to this request, or the connection's end: neither is a
+ * connection to send on. libcurl looks at that itself, for TLS only in later versions than the oldest we take. */
+static int on_ready(void *user, char *peer, char *local, int peer_port, int local_port)
+{
+  struct cr_transfer *transfer = user;
+  long opened = 0;
+  (void)peer, (void)local, (void)peer_port;
+
+  /* On a new one TLS may have sent tickets already. */
+  if(curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &opened) == CURLE_OK && opened == 0) {
+    struct pollfd waiting = { .fd = socket_of(transfer->transport, local_port), .events = POLLIN };
+    transfer->surplus = waiting.fd >= 0 && poll(&waiting, 1, 0) > 0;
+  }
+  return transfer->surplus ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
+bool cr_transfer_again(struct cr_transfer *transfer, CURLcode code)
+{
+  bool again = code == CURLE_ABORTED_BY_CALLBACK && transfer->surplus;
+
+  transfer->surplus = false;
+  return again && curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK;
 }
 
 /* ---- what all share ---- */
@@ -200,6 +274,7 @@ void cr_transport_close(struct cr_transport *transport)
   free(transport->proxy);
   free(transport->no_proxy);
   free(transport->user_agent);
+  free(transport->sockets);
   memset(transport, 0, sizeof *transport);
 }
 
@@ -242,19 +317,25 @@ static CURLcode set_fixed(const struct cr_transport *transport, struct cr_transf
   SET(CURLOPT_WRITEFUNCTION, on_body);
   SET(CURLOPT_WRITEDATA, transfer);
   SET(CURLOPT_OPENSOCKETFUNCTION, on_socket);
+  SET(CURLOPT_OPENSOCKETDATA, transfer->transport);
+  SET(CURLOPT_CLOSESOCKETFUNCTION, on_close);
+  SET(CURLOPT_CLOSESOCKETDATA, transfer->transport);
+  SET(CURLOPT_PREREQFUNCTION, on_ready);
+  SET(CURLOPT_PREREQDATA, transfer);
 #if LIBCURL_VERSION_NUM >= 0x075700
   SET(CURLOPT_QUICK_EXIT, 1L); /* never wait for a name lookup when a handle is closed */
 #endif
   return code;
 }
 
-static struct cr_transfer *make(const struct cr_transport *transport)
+static struct cr_transfer *make(struct cr_transport *transport)
 {
   struct cr_transfer *transfer = calloc(1, sizeof *transfer);
 
   if(!transfer) {
     return NULL;
   }
+  transfer->transport = transport;
   cr_answer_init(&transfer->answer);
   cr_buf_init(&transfer->head, HEAD_MAX);
   transfer->easy = curl_easy_init();
@@ -490,7 +571,7 @@ struct cr_transfer *cr_transfer_new(struct cr_transport *transport, const struct
   transfer->bytes_received = transfer->bytes_sent = 0;
   transfer->connections = 0;
   transfer->head_done = transfer->too_large = transfer->head_too_large = false;
-  transfer->sink_failed = transfer->out_of_memory = false;
+  transfer->sink_failed = transfer->out_of_memory = transfer->surplus = false;
   transfer->curl_message[0] = '\0';
   code = set_headers(transfer, request) < 0 ? CURLE_OUT_OF_MEMORY : set_request(transport, transfer, request);
   if(code != CURLE_OK) {

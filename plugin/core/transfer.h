@@ -16,6 +16,8 @@ struct cr_transport {
   char *ca_file, *proxy, *no_proxy, *user_agent;
   CURLSH *share;                       /* TLS sessions */
   struct cr_roots *roots;              /* for probes; made when the first one needs it */
+  int *sockets;                        /* of all connections */
+  size_t socket_count, socket_cap;
   struct cr_transfer *spare;
   size_t spare_count;
 };
@@ -24,6 +26,7 @@ struct cr_transfer {
   struct cr_transfer *next;            /* while spare */
   CURL *easy;
   void *owner;                         /* the engine's */
+  struct cr_transport *transport;
   const struct cr_request *request;    /* the machine's, for as long as the transfer is on its way */
   struct cr_answer answer;
   uint64_t bytes_received, bytes_sent;
@@ -38,6 +41,7 @@ struct cr_transfer {
   size_t max_body;
   size_t body_seen;
   bool head_done, too_large, head_too_large, sink_failed, out_of_memory;
+  bool surplus;                        /* a connection used before had something to read before anything was asked */
   bool plain_allowed, unproxied;       /* what the handle is set to now */
   char curl_message[CURL_ERROR_SIZE];
 };
@@ -50,6 +54,9 @@ void cr_transport_close(struct cr_transport *transport);
  * (kind INPUT: this request must not be sent) when it cannot be made. */
 struct cr_transfer *cr_transfer_new(struct cr_transport *transport, const struct cr_request *request,
                                     struct cr_error *err);
+/* Whether a transfer that libcurl has ended was not sent for the connection's sake, and is now set to be sent on a new one:
+ * its handle is to be taken out of the multi handle and added again. */
+bool cr_transfer_again(struct cr_transfer *transfer, CURLcode code);
 /* Fills transfer->answer after libcurl has ended it. now_unix: for the verification of a probed chain. */
 void cr_transfer_finish(struct cr_transport *transport, struct cr_transfer *transfer, CURLcode code, int64_t now_unix);
 /* Back to the spare ones, wiped. The handle must be out of the multi handle. */

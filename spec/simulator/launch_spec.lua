@@ -198,6 +198,33 @@ describe("on the wire", function()
     assert.equal("transport", fault({ kind = "truncate", bytes = 0 }).kind)
   end)
 
+  it("a reply that comes twice is not taken for the answer to the next call", function()
+    assert(simulator:control("faults", { kind = "duplicate", operation = "GetDistributionConfig" }))
+    local client = assert(core.client({ ca_file = simulator.ca_file }))
+    local account = assert(client:account({ access_key_id = simulator.access_key_id,
+      secret_access_key = simulator.secret_access_key,
+      endpoints = { cloudfront = { url = simulator.endpoint, region = "us-east-1" } } }))
+    local ids = {}
+    for index, each in ipairs(simulator:control("state").distributions) do ids[index] = each.id end
+    for round = 1, 2 do
+      for _, id in ipairs(ids) do
+        local etag = simulator:control("distributions/" .. id).etag
+        local submitted = assert(client:submit({ account = account, service = "cloudfront", operation = "GetDistributionConfig",
+                                                 params = { Id = id } }))
+        local got, result, err
+        repeat
+          client:wait(1)
+          got, result, err = client:take()
+        until got
+        assert.equal(submitted, got)
+        assert.is_truthy(result, tostring(err) .. " in round " .. round)
+        assert.equal(etag, result.ETag)
+      end
+    end
+    assert.equal(2 * #ids, simulator:control("faults").rules[1].fired)
+    client:close()
+  end)
+
   it("a reply that never comes is a timeout", function()
     assert.equal("timeout", fault({ kind = "hang" }, 0.3).kind)
     assert.equal("timeout", fault({ kind = "delay", seconds = 2 }, 0.3).kind)

@@ -319,7 +319,7 @@ describe("the simulated", function()
     assert.same({ "ServiceUnavailable", 503 }, { code, status })
     assert.is_truthy(account:query("iam", { Action = "GetAccountSummary" }))
     for _, wrong in ipairs({ {}, { kind = "mischief" }, { kind = "error", status = "500" }, { kind = "error", oops = 1 },
-                             { kind = "error", when = "sometime" } }) do
+                             { kind = "error", when = "sometime" }, { kind = "interfere", action = "gossip" } }) do
       assert.is_nil((faults:add(wrong)))
     end
   end)

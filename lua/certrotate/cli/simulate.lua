@@ -11,6 +11,10 @@ function M.configure(command)
   command:option("--store", "Where the main certificate is."):choices({ "acm", "iam" })
   command:option("--propagation", "What a deployment takes (default 5s).")
   command:flag("--http", "Plain HTTP too.")
+  command:option("--hostile", "Seed of a hostile world: faults, lags, another client at work.")
+  command:option("--fault", "One fault, such as kind=reset,operation=UpdateDistribution,when=after,count=2.")
+    :count("*"):argname("RULE")
+  command:option("--setting", "One of the simulator's settings, such as list_lag=30."):count("*"):argname("NAME=VALUE")
 end
 
 local function quote(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
@@ -42,7 +46,21 @@ local function instructions(simulator)
   return table.concat(lines, "\n") .. "\n"
 end
 
+-- NAME=VALUE,… with numbers and booleans as what they are.
+local function pairs_of(context, text, flag, into)
+  for item in text:gmatch("[^,]+") do
+    local name, value = item:match("^%s*([%w_]+)%s*=%s*(.-)%s*$")
+    if not name then context:usage(("%s: NAME=VALUE expected, got %s"):format(flag, item)) end
+    if value == "true" or value == "false" then value = value == "true" end
+    into[name] = tonumber(value) or value
+  end
+  return into
+end
+
 function M.run(context, args)
+  local settings, faults = {}, {}
+  for _, text in ipairs(args.setting or {}) do pairs_of(context, text, "--setting", settings) end
+  for index, text in ipairs(args.fault or {}) do faults[index] = pairs_of(context, text, "--fault", {}) end
   local core = require("certrotate.core")
   local signals, err = core.signals()
   if not signals then return nil, err end
@@ -51,6 +69,7 @@ function M.run(context, args)
     seed = context:number(args.seed, "--seed"), distributions = context:number(args.distributions, "--distributions"),
     users = context:number(args.users, "--users"), vip = context:number(args.vip, "--vip"), store = args.store,
     propagation = context:duration(args.propagation, "--propagation"), http = args.http,
+    settings = settings, faults = faults, hostile = context:number(args.hostile, "--hostile"),
   })
   if not simulator then
     context:say_error("certrotate: the simulator did not start: " .. tostring(why) .. "\n")

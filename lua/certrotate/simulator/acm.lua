@@ -214,6 +214,8 @@ local function reimport(sim, request, input, material)
   deployment.replace(sim, record, material)
   record.imported = sim.clock:now()
   sim.record:effect("acm_reimports")
+  sim.record:change { time = record.imported, what = "reimport", by = "client", reference = record.reference,
+    fingerprint = material.leaf.fingerprint }
   return protocol.json({ CertificateArn = record.reference })
 end
 
@@ -259,6 +261,8 @@ local function import_certificate(sim, request, input)
   table.insert(sim.store.acm_imports, sim.clock:now())
   local record = M.add(sim, material, { region = request.region, tags = tags })
   sim.record:effect("acm_imports")
+  sim.record:change { time = record.created, what = "import", by = "client", reference = record.reference,
+    fingerprint = material.leaf.fingerprint }
   return protocol.json({ CertificateArn = record.reference })
 end
 
@@ -381,6 +385,7 @@ local function matching(sim, request, input)
   for _, record in ipairs(sim.store.acm_list) do
     local kind = record.current.leaf.key_type
     local shown = (types or { RSA_1024 = true, RSA_2048 = true })[kind] and #record.current.leaf.names > 0
+    shown = shown and record.created + sim.settings.store_list_lag <= sim.clock:now()
     if shown and record.region == request.region and (not statuses or statuses[status(sim, record)]) then
       found[#found + 1] = record
     end
@@ -435,7 +440,11 @@ local function delete(sim, request, input)
   local record, err = find(sim, request, input)
   if not record then
     return nil, err
-  elseif #sim.store:users(record.reference, sim.clock:now()) > 0 then
+  end
+  local held = #sim.store:users(record.reference, sim.clock:now())
+  sim.record:change { time = sim.clock:now(), what = "delete", by = "client", reference = record.reference,
+    fingerprint = record.current.leaf.fingerprint, held = held, refused = held > 0 or nil }
+  if held > 0 then
     return fail("ResourceInUseException", 400, "Certificate " .. record.reference .. " is in use.")
   end
   sim.store:remove_certificate(record)

@@ -90,17 +90,41 @@ function M.add(sim, document, ids)
   return distribution
 end
 
+-- Everything but ViewerCertificate, and but which policy is attached when that is another one.
+local function outside(document, without_policy)
+  local text = document.raw:sub(1, document.viewer_first - 1) .. document.raw:sub(document.viewer_last + 1)
+  if without_policy then
+    text = text:gsub("<[%w:]*ContinuousDeploymentPolicyId%s*/>", "")
+      :gsub("<([%w:]*ContinuousDeploymentPolicyId)%s*>[^<]*</%1%s*>", "")
+  end
+  return text
+end
+
 --- Gives a distribution another configuration, without judging it.
 ---@param distribution certrotate.simulator.Distribution
 ---@param document certrotate.simulator.Document
-function M.replace(sim, distribution, document)
+---@param by? "client"|"other"   who does it; default "other"
+function M.replace(sim, distribution, document, by)
   remember(sim, distribution)
   local old = distribution.view
+  local policy = old.policy ~= document.view.policy
+  sim.record:change { time = sim.clock:now(), what = "update", by = by or "other", id = distribution.id,
+    from = old.viewer.reference, to = document.view.viewer.reference, policy = policy or nil,
+    outside = outside(distribution, policy) ~= outside(document, policy) or nil }
   sim.store:index(distribution, false)
   put_document(distribution, document)
   sim.store:index(distribution, true)
   distribution.etag = sim.random:etag()
   deployment.apply(sim, distribution, old)
+end
+
+--- Takes a distribution out of the account, without judging it.
+---@param distribution certrotate.simulator.Distribution
+---@param by? "client"|"other"   default "other"
+function M.remove(sim, distribution, by)
+  sim.store:remove_distribution(distribution)
+  sim.meter:change(distribution.view, nil, sim.clock:now())
+  sim.record:change { time = sim.clock:now(), what = "remove", by = by or "other", id = distribution.id }
 end
 
 -- ── judging an update or a creation ─────────────────────────────────────────────────────────────────────────
@@ -203,7 +227,7 @@ local function update_distribution(sim, request, id)
   if not ok then
     return nil, err
   end
-  M.replace(sim, distribution, document)
+  M.replace(sim, distribution, document, "client")
   sim.record:effect("updates")
   return protocol.xml(distribution_xml(sim, distribution), { ETag = distribution.etag })
 end
@@ -275,8 +299,7 @@ local function delete_distribution(sim, request, id)
     return fail("StagingDistributionInUse", 409,
       "You cannot delete a staging distribution that a continuous deployment policy names.")
   end
-  sim.store:remove_distribution(distribution)
-  sim.meter:change(distribution.view, nil, sim.clock:now())
+  M.remove(sim, distribution, "client")
   sim.record:effect("deletes")
   return { status = 204, headers = {}, body = "" }
 end

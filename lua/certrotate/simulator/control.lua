@@ -14,12 +14,15 @@
 --   ?account=NUMBER with any of these: another account than the main one
 --   GET  record          ?after=N&limit=N     what was asked and answered
 --   GET  meter           dedicated-IP association and its charge
+--   GET  changes         what changed in the account, and by whom (record.lua)
 --   GET  faults          POST: one rule (faults.lua), or { rules = {…} }, or { clear = true }
+--   POST hostile         { seed }: the rules and settings of a hostile world (hostility.lua), beside those there are
+--   POST deployments     { finish = true }: what is under way is Deployed now, what is stuck too
 --   GET  clock           POST: { advance = seconds }, { pass = seconds } or { skew = seconds }, see clock.lua
 --   GET  settings        POST: changes (settings.lua)
 --   GET  quotas          values and requests; POST: { code, value } or { decision, request?, message? }, see quotas.lua
 --   GET  cases           support cases; POST: { id?, body?, status? }: AWS answers in one
---   POST seed            a new fleet: fields of launch.lua's fleet options, and seed; replaces the account
+--   POST seed            a new fleet: fields of launch.lua's fleet options, settings, and seed; replaces the account
 --   POST reset           the account as it was at the start
 --   POST quit            ends nginx
 local acm = require "certrotate.simulator.acm"
@@ -29,6 +32,7 @@ local config = require "certrotate.simulator.distribution_config"
 local continuous_deployment = require "certrotate.simulator.continuous_deployment"
 local connection = require "certrotate.simulator.connection"
 local deployment = require "certrotate.simulator.deployment"
+local hostility = require "certrotate.simulator.hostility"
 local iam = require "certrotate.simulator.iam"
 local json = require "certrotate.simulator.json"
 local quotas = require "certrotate.simulator.quotas"
@@ -206,7 +210,7 @@ local function change_settings(sim, given)
 end
 
 local function reseed(sim, given)
-  local options, fleet = {}, {}
+  local options, fleet, changed = {}, {}, {}
   for key, value in pairs(sim.options) do
     options[key] = value
   end
@@ -216,6 +220,12 @@ local function reseed(sim, given)
   for key, value in pairs(given) do
     fleet[key] = value
   end
+  for _, values in ipairs { sim.options.settings or {}, given.settings or {} } do
+    for key, value in pairs(values) do
+      changed[key] = value
+    end
+  end
+  fleet.settings, options.settings = nil, changed
   if not fleet.certificate then
     return nil, "seed: this simulator was started without certificates for a fleet"
   elseif fleet.users > fleet.distributions then
@@ -227,6 +237,22 @@ local function reseed(sim, given)
     return nil, err
   end
   return state(server.current(), { brief = true })
+end
+
+local function add_hostility(sim, given)
+  if type(given.seed) ~= "number" then
+    return nil, "seed: a number expected"
+  end
+  local profile = hostility.profile(given.seed)
+  local ok, err = hostility.apply(sim, profile)
+  return ok and profile, err
+end
+
+local function change_deployments(sim, given)
+  if given.finish ~= true then
+    return nil, "finish: true expected"
+  end
+  return { finished = deployment.finish(sim) }
 end
 
 local function quit()
@@ -252,6 +278,9 @@ local get = {
   faults = function(sim)
     return { rules = copy(sim.faults.rules), calls = sim.faults.calls }
   end,
+  changes = function(sim)
+    return { changes = copy(sim.record.changes) }
+  end,
   clock = show_clock,
   settings = function(sim)
     return sim.settings
@@ -270,6 +299,7 @@ local post = {
     return done(sso.add(sim, given))
   end,
   clock = change_clock, settings = change_settings, seed = reseed, quit = quit,
+  hostile = add_hostility, deployments = change_deployments,
   quotas = quotas.control, cases = support.control,
   reset = function()
     local ok, err = server.restart()

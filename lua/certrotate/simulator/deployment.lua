@@ -9,6 +9,19 @@ function M.status(sim, distribution)
   return sim.clock:now() < distribution.deployed_at and "InProgress" or "Deployed"
 end
 
+-- As good as never: what is stuck waits for `finish`.
+local STUCK = 365 * 86400
+
+-- What is wrong with the n-th change of a distribution: nil, or the seconds it takes instead.
+local function trouble(sim, distribution)
+  local chance = random.hash(sim.options.seed, "trouble", distribution.id, distribution.changes)
+  if chance < sim.settings.stuck_share then
+    return STUCK
+  elseif chance < sim.settings.stuck_share + sim.settings.slow_share then
+    return sim.settings.slow_seconds
+  end
+end
+
 --- Seconds this change takes: the base time and the distribution's own share of the jitter.
 local function duration(sim, ...)
   if sim.settings.propagation <= 0 then
@@ -27,7 +40,8 @@ end
 ---@param old? certrotate.simulator.View
 function M.apply(sim, distribution, old)
   local now = sim.clock:now()
-  local till = now + duration(sim, distribution.id, distribution.etag)
+  distribution.changes = (distribution.changes or 0) + 1
+  local till = now + (old and trouble(sim, distribution) or duration(sim, distribution.id, distribution.etag))
   local from, to = old and old.viewer.reference, distribution.view.viewer.reference
   distribution.modified = now
   distribution.deployed_at = math.max(distribution.deployed_at or 0, till)
@@ -45,6 +59,26 @@ function M.apply(sim, distribution, old)
     distribution.left = kept
   end
   sim.meter:change(old, distribution.view, now, sim.settings.meter_end == "deployed" and till or now)
+end
+
+--- Ends every deployment that is under way, the stuck ones too, as AWS's people would.
+---@return integer finished
+function M.finish(sim)
+  local now, finished = sim.clock:now(), 0
+  for _, id in ipairs(sim.store.ids) do
+    local distribution = sim.store.distributions[id]
+    if now < distribution.deployed_at then
+      distribution.deployed_at, finished = now, finished + 1
+    end
+    if distribution.rollout then
+      distribution.rollout.till = math.min(distribution.rollout.till, now)
+    end
+    for _, left in ipairs(distribution.left) do
+      left.until_ = math.min(left.until_, now + sim.settings.in_use_lag)
+    end
+  end
+  sim.meter:finish(now)
+  return finished
 end
 
 --- Takes note of new content under an ARN: every edge gets it in its own time, no distribution's Status says so.

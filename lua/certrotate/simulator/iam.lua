@@ -183,6 +183,8 @@ local function upload(sim, request, form)
   end
   local record = M.add(sim, material, { name = name, path = path, tags = tags })
   sim.record:effect("iam_imports")
+  sim.record:change { time = record.created, what = "import", by = "client", reference = record.reference,
+    fingerprint = material.leaf.fingerprint }
   return protocol.query(request, "<ServerCertificateMetadata>" .. metadata(sim, record) .. "</ServerCertificateMetadata>"
     .. (#tags > 0 and tags_xml(tags) or ""))
 end
@@ -207,7 +209,8 @@ local function list(sim, request, form)
   end
   local found = {}
   for _, record in ipairs(sim.store.iam_list) do
-    found[#found + 1] = record.path:sub(1, #prefix) == prefix and record or nil
+    local shown = record.path:sub(1, #prefix) == prefix and record.created + sim.settings.store_list_lag <= sim.clock:now()
+    found[#found + 1] = shown and record or nil
   end
   local page, err = page_of(form, #found)
   if not page then
@@ -250,7 +253,11 @@ local function delete(sim, request, form)
   local record, err = find(sim, form)
   if not record then
     return nil, err
-  elseif #sim.store:users(record.reference, sim.clock:now()) > 0 then
+  end
+  local held = #sim.store:users(record.reference, sim.clock:now())
+  sim.record:change { time = sim.clock:now(), what = "delete", by = "client", reference = record.reference,
+    fingerprint = record.current.leaf.fingerprint, held = held, refused = held > 0 or nil }
+  if held > 0 then
     return fail("DeleteConflict", 409, "Certificate: " .. record.reference .. " is being used by CloudFront.")
   end
   sim.store:remove_certificate(record)

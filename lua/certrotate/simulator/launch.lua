@@ -44,6 +44,8 @@ local quote, shell = authority.quote, authority.shell
 ---@field old_chain? string
 ---@field new_key_type? string   "rsa:2048" (default), "ec:P-256", … of the new certificate
 ---@field settings? table        switches of the simulated services, see settings.lua
+---@field faults? certrotate.simulator.Fault[]   from the start on, see faults.lua
+---@field hostile? integer       seed of a hostile world, see hostility.lua
 ---@field detach? boolean        live on when the starting process ends; default false
 ---@field nginx? string          path of the nginx program
 ---@field region? string         of the credentials handed out; default "us-east-1"
@@ -401,6 +403,8 @@ local function write_options(self, options)
     account_id = self.account_id,
     seed = options.seed or 1,
     settings = settings,
+    faults = options.faults,
+    hostile = options.hostile,
     credentials = {
       { access_key_id = self.access_key_id, secret_access_key = self.secret_access_key },
       self.temporary,
@@ -430,7 +434,8 @@ end
 local known = {
   directory = "string", http = "boolean", seed = "number", distributions = "number", users = "number", vip = "number",
   store = "string", policies = "number", odd = "boolean", bulk = "boolean", propagation = "number", jitter = "number",
-  old_certificate = "string", old_key = "string", old_chain = "string", new_key_type = "string", settings = "table",
+  faults = "table", hostile = "number", old_certificate = "string", old_key = "string", old_chain = "string",
+  new_key_type = "string", settings = "table",
   detach = "boolean", nginx = "string", region = "string", account_id = "string",
 }
 
@@ -511,7 +516,9 @@ function M.start(options)
     self.edge_host, self.edge = "127.0.0.1", ("127.0.0.1:%d"):format(self.edge_port)
     ok, err = self:control("health")
     if not ok then
-      err = "the simulator does not answer: " .. tostring(err) .. "\n" .. last_lines(self.directory .. "/error.log")
+      -- What was wrong with the options it says itself; for anything else there is the log.
+      local wrong = tostring(err):match("cannot go on: (.*)$")
+      err = wrong or "the simulator does not answer: " .. tostring(err) .. "\n" .. last_lines(self.directory .. "/error.log")
     end
   end
   if not ok then

@@ -57,6 +57,14 @@ function M:settle(now)
   end
 end
 
+--- Associations that were to end later end now.
+function M:finish(now)
+  for _, ending in ipairs(self.ending) do
+    ending.at = math.min(ending.at, now)
+  end
+  self:settle(now)
+end
+
 --- A distribution's configuration changes from `old` to `new`; nil: it did not or does no longer exist.
 ---@param old? certrotate.simulator.View
 ---@param new? certrotate.simulator.View

@@ -1,4 +1,4 @@
--- What was asked and what came of it: never bodies, never headers.
+-- What was asked, what came of it, and what changed in the account by whom: never bodies, never headers.
 local json = require "certrotate.simulator.json"
 
 local M = {}
@@ -7,7 +7,7 @@ M.__index = M
 local KEPT = 20000
 
 function M.new()
-  return setmetatable({ entries = {}, count = 0, operations = {}, effects = {} }, M)
+  return setmetatable({ entries = {}, count = 0, operations = {}, effects = {}, changes = {} }, M)
 end
 
 ---@param entry {time:number, service:string, operation:string, resource?:string, status:integer, code?:string, request_id:string}
@@ -30,6 +30,26 @@ end
 ---@param name string
 function M:effect(name)
   self.effects[name] = (self.effects[name] or 0) + 1
+end
+
+---@class certrotate.simulator.Change
+---@field time number
+---@field what "update"|"import"|"reimport"|"delete"|"remove"|"create"
+---@field by "client"|"other"   through the API, or behind the client's back (control, interference.lua)
+---@field id? string            update, remove, create: the distribution
+---@field from? string          update: the certificate before and after
+---@field to? string
+---@field outside? boolean      update: something outside ViewerCertificate changed, other than the policy's attachment
+---@field policy? boolean       update: a continuous-deployment policy was attached or detached
+---@field reference? string     import, reimport, delete: the certificate
+---@field fingerprint? string
+---@field held? integer         delete: by how many
+---@field refused? boolean      delete: it was asked for, and not done because it is held
+
+--- Notes a change of the account, for whoever checks afterwards that nothing was done that may not be done.
+---@param change certrotate.simulator.Change
+function M:change(change)
+  self.changes[#self.changes + 1] = change
 end
 
 --- The last `limit` entries after number `after`.

@@ -3,7 +3,9 @@
 local acm = require "certrotate.simulator.acm"
 local cloudfront = require "certrotate.simulator.cloudfront"
 local connection = require "certrotate.simulator.connection"
+local hostility = require "certrotate.simulator.hostility"
 local iam = require "certrotate.simulator.iam"
+local interference = require "certrotate.simulator.interference"
 local json = require "certrotate.simulator.json"
 local metadata = require "certrotate.simulator.metadata"
 local protocol = require "certrotate.simulator.protocol"
@@ -48,6 +50,11 @@ end
 function M.reset(options)
   local sim, err = simulation.new(options, ngx.now)
   if not sim then
+    return nil, err
+  end
+  local ok
+  ok, err = hostility.arm(sim, options)
+  if not ok then
     return nil, err
   end
   current = sim
@@ -201,6 +208,16 @@ local function send(sim, request, answer)
     ngx.header["Content-Length"] = answer.promised or #answer.body
     ngx.print(answer.body)
   end
+  if answer.again then
+    -- What a confused proxy does: the same answer once more, on a connection that nothing was asked on.
+    local head = { ("HTTP/1.1 %d Again"):format(answer.status), "Content-Length: " .. #answer.body,
+      "Date: " .. time.http(sim.clock:wall()), "x-amzn-RequestId: " .. request.id }
+    for name, value in pairs(answer.headers) do
+      head[#head + 1] = name .. ": " .. value
+    end
+    ngx.flush(true)
+    ngx.print(table.concat(head, "\r\n"), "\r\n\r\n", answer.body)
+  end
 end
 
 -- What a fault makes of an answer, or of there being none yet. Nil: go on as if nothing were.
@@ -209,6 +226,15 @@ local function befall(sim, request, fault, answer)
   if kind == "delay" then
     ngx.sleep(fault.seconds or 1)
     return nil
+  elseif kind == "clock" then
+    sim.clock:change { skew = fault.seconds or 0 }
+    return nil
+  elseif kind == "interfere" then
+    interference.act(sim, request, fault)
+    return nil
+  elseif kind == "duplicate" then
+    answer.again = true
+    return answer
   elseif kind == "error" or kind == "throttle" then
     local failed = kind == "throttle" and { code = "Throttling", message = "Rate exceeded" }
       or { code = fault.code or "InternalError", status = fault.status or 500, message = fault.message }

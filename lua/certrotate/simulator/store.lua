@@ -34,6 +34,7 @@ M.__index = M
 ---@field created number
 ---@field modified number
 ---@field deployed_at number
+---@field changes? integer      how many there were
 ---@field rollout? table        see deployment.lua
 ---@field left {reference:string, until_:number}[]  certificates that some edges or AWS's own books still have
 
