@@ -18,6 +18,7 @@ struct cr_transport {
   struct cr_roots *roots;              /* for probes; made when the first one needs it */
   int *sockets;                        /* of all connections */
   size_t socket_count, socket_cap;
+  bool no_room;                        /* for one more of them: the transfer that wanted it fails for want of memory */
   struct cr_transfer *spare;
   size_t spare_count;
 };
