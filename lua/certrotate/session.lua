@@ -348,6 +348,12 @@ function Session:assume(options)
   return other, err
 end
 
+--- Sessions of many accounts, to list, plan and rotate in all of them; see certrotate.rotation.accounts.
+---@param options certrotate.AccountsOptions
+---@return certrotate.Accounts?
+---@return certrotate.Error?
+function Session:accounts(options) return require("certrotate.rotation.accounts").open(self, options) end
+
 --- Adds a line for people that is no error.
 ---@param text string
 function Session:note(text) self.notes[#self.notes + 1] = text end

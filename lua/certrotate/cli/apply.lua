@@ -1,4 +1,5 @@
 --- certrotate apply: carries a plan out. Without --yes (or "yes" on a terminal) it only shows it.
+local accounts = require("certrotate.cli.accounts")
 local cli = require("certrotate.cli")
 local plan_command = require("certrotate.cli.plan")
 
@@ -10,6 +11,7 @@ function M.configure(command)
   command:option("--journal", "Where progress is recorded; default: named after the certificate, in this folder.")
   command:option("--quota-poll", "Time between looks at the quota that is waited for (default 5m).")
   command:flag("-y --yes", "Do it without asking.")
+  accounts.flag(command)
 end
 
 --- One line when a run is over.
@@ -44,6 +46,12 @@ local function load_plan(context, args)
 end
 
 function M.run(context, args)
+  if accounts.wanted(args) then
+    if args.plan then context:usage("--role: give the flags of plan, not a plan's file, which is of one account") end
+    local options, why = plan_command.options(context, args)
+    if not options then return nil, why end
+    return accounts.apply(context, args, options, M.run_options(context, args))
+  end
   local plan, err
   if args.plan then plan, err = load_plan(context, args) else plan, err = plan_command.make(context, args) end
   if not plan then return nil, err end

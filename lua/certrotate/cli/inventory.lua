@@ -1,4 +1,5 @@
 --- certrotate inventory: certificates, their expiry, and who uses them.
+local accounts = require("certrotate.cli.accounts")
 local cli = require("certrotate.cli")
 local context_module = require("certrotate.cli.context")
 
@@ -6,6 +7,7 @@ local M = { summary = "List certificates, when they end, and who uses them." }
 
 function M.configure(command)
   context_module.session_flags(command)
+  accounts.flag(command)
   command:option("--expiring", "Only certificates that end within this time, e.g. 30d.")
   command:option("--holders", "The distributions that use this certificate.")
 end
@@ -24,7 +26,19 @@ local function plain(json, holders)
   return json.array(list)
 end
 
+-- An inventory as scripts get it.
+local function document(inventory, certificates)
+  local json = require("certrotate.json")
+  local errors = {}
+  for i, one in ipairs(inventory.errors) do errors[i] = tostring(one) end
+  return {
+    complete = inventory.complete, errors = json.array(errors), taken_at = inventory.taken_at,
+    certificates = json.array(certificates or inventory.certificates), holders = plain(json, inventory.holders),
+  }
+end
+
 function M.run(context, args)
+  if accounts.wanted(args) then return accounts.inventory(context, args, document) end
   local expiring = context:duration(args.expiring, "--expiring")
   local aws, err = context:connect(args)
   if not aws then return nil, err end
@@ -41,12 +55,8 @@ function M.run(context, args)
     return cli.DONE
   end
   local certificates = expiring and inventory:expiring(expiring) or nil
-  local errors = {}
-  for i, one in ipairs(inventory.errors) do errors[i] = tostring(one) end
-  context:result({
-    complete = inventory.complete, errors = json.array(errors), taken_at = inventory.taken_at,
-    certificates = json.array(certificates or inventory.certificates), holders = plain(json, inventory.holders),
-  }, report.text(inventory, { width = context:width(), certificates = certificates }))
+  context:result(document(inventory, certificates),
+    report.text(inventory, { width = context:width(), certificates = certificates }))
   return inventory.complete and cli.DONE or cli.FAILED
 end
 

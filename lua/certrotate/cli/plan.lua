@@ -1,4 +1,5 @@
 --- certrotate plan: what would be done, for review. Changes nothing.
+local accounts = require("certrotate.cli.accounts")
 local cli = require("certrotate.cli")
 local check = require("certrotate.cli.check")
 
@@ -19,6 +20,7 @@ end
 function M.configure(command)
   M.flags(command)
   command:option("--out", "Save the plan here, for certrotate apply.")
+  accounts.flag(command)
 end
 
 -- A policy of the user's own: a file that returns a function, or a policy made from the named ones.
@@ -43,10 +45,10 @@ local function policy_of(context, args)
   return policy
 end
 
---- Makes the plan the flags describe.
----@return certrotate.Plan?
+--- Options of the plan the flags describe.
+---@return table?
 ---@return certrotate.Error?
-function M.make(context, args)
+function M.options(context, args)
   if not args.replace then context:usage("--replace is missing: the reference of the certificate to replace") end
   local options, err = check.options(context, args)
   if not options then return nil, err end
@@ -55,6 +57,15 @@ function M.make(context, args)
   options.deploy_seconds = context:duration(args.deploy_time, "--deploy-time")
   options.poll = context:duration(args.poll, "--poll")
   options.wait_for_quota = context:duration(args.wait_for_quota, "--wait-for-quota")
+  return options
+end
+
+--- Makes the plan the flags describe.
+---@return certrotate.Plan?
+---@return certrotate.Error?
+function M.make(context, args)
+  local options, err = M.options(context, args)
+  if not options then return nil, err end
   local aws
   aws, err = context:connect(args)
   if not aws then return nil, err end
@@ -62,6 +73,12 @@ function M.make(context, args)
 end
 
 function M.run(context, args)
+  if accounts.wanted(args) then
+    if args.out then context:usage("--out: a plan of one account can be saved; with --role give apply the flags of plan") end
+    local options, why = M.options(context, args)
+    if not options then return nil, why end
+    return accounts.plan(context, args, options)
+  end
   local plan, err = M.make(context, args)
   if not plan then return nil, err end
   if args.out then

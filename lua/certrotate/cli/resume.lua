@@ -1,5 +1,6 @@
 --- certrotate resume: finishes an interrupted rotation.
 local context_module = require("certrotate.cli.context")
+local accounts = require("certrotate.cli.accounts")
 local apply = require("certrotate.cli.apply")
 
 local M = { summary = "Finish an interrupted rotation." }
@@ -7,6 +8,7 @@ local M = { summary = "Finish an interrupted rotation." }
 function M.configure(command)
   command:argument("journal", "The journal of the rotation.")
   context_module.session_flags(command)
+  accounts.flag(command)
   command:option("--passphrase-file", "File whose first line opens the key (or set CERTROTATE_PASSPHRASE).")
   command:option("--poll", "Time between looks at a deployment (default 20s).")
   command:option("--wait-for-quota", "Where the rotation waits for a higher dedicated-IP quota: wait so long from now on.")
@@ -17,6 +19,7 @@ end
 function M.run(context, args)
   local options = apply.run_options(context, args)
   options.journal = args.journal
+  if accounts.wanted(args) then return accounts.go_on(context, args, "resume", options) end
   local aws, err = context:connect(args)
   if not aws then return nil, err end
   local ok

@@ -1,4 +1,5 @@
 --- certrotate retire: deletes the old certificate once every fact allows it.
+local accounts = require("certrotate.cli.accounts")
 local cli = require("certrotate.cli")
 local context_module = require("certrotate.cli.context")
 
@@ -7,6 +8,7 @@ local M = { summary = "Delete the old certificate once nothing uses it. Looks on
 function M.configure(command)
   command:argument("journal", "The journal of the finished rotation.")
   context_module.session_flags(command)
+  accounts.flag(command)
   command:option("--keep", "Time to keep it after the rotation ended (default 24h).")
   command:flag("-y --yes", "Delete it, if every fact holds.")
 end
@@ -21,6 +23,7 @@ end
 
 function M.run(context, args)
   local keep = context:duration(args.keep, "--keep")
+  if accounts.wanted(args) then return accounts.retire(context, args, keep, text_of) end
   local aws, err = context:connect(args)
   if not aws then return nil, err end
   local retire = require("certrotate.rotation.retire")

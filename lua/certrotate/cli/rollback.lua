@@ -1,4 +1,5 @@
 --- certrotate rollback: gives every holder that was changed its old certificate again.
+local accounts = require("certrotate.cli.accounts")
 local apply = require("certrotate.cli.apply")
 local cli = require("certrotate.cli")
 local context_module = require("certrotate.cli.context")
@@ -10,6 +11,7 @@ local M = { summary = "Give every holder its old certificate again. Looks only, 
 function M.configure(command)
   command:argument("journal", "The journal of the rotation.")
   context_module.session_flags(command)
+  accounts.flag(command)
   command:option("--certificate", "Of a reimport: the old certificate, which AWS kept nothing of; PEM, DER or PKCS#12.")
   command:option("--private-key", "Its private key, when not in the same file.")
   command:option("--chain", "Its chain, when not in the same file; any order.")
@@ -34,6 +36,10 @@ end
 
 function M.run(context, args)
   local options = apply.run_options(context, args)
+  if accounts.wanted(args) then
+    if not args.yes then context:usage("--role: look at one account after the other, or pass --yes to roll all back") end
+    return accounts.go_on(context, args, "rollback", options)
+  end
   options.journal = args.journal
   if args.certificate then
     local identity, why = context:identity(args)

@@ -1,13 +1,16 @@
 --- certrotate status: what a journal says. Asks AWS nothing.
+local accounts = require("certrotate.cli.accounts")
 local cli = require("certrotate.cli")
 
 local M = { summary = "Show how far a rotation is." }
 
 function M.configure(command)
   command:argument("journal", "The journal of the rotation.")
+  accounts.flag(command)
 end
 
 function M.run(context, args)
+  if accounts.wanted(args) then return accounts.status(context, args) end
   local status, err = require("certrotate.rotation.status").read(args.journal)
   if not status then return nil, err end
   local json = require("certrotate.json")

@@ -21,8 +21,9 @@ local M = {}
 -- In the order of the help; "rollback" is offered once the command line has it.
 local SHARED = { "inventory", "plan", "apply", "resume", "status", "rollback", "verify" }
 
--- Applying is confirmed in the editor; a flag that leaves the question out has no place there.
-local LEFT_OUT = { ["--yes"] = true }
+-- Applying is confirmed in the editor; a flag that leaves the question out has no place there. Many accounts at once are
+-- for the command line and scripts: a buffer shows one.
+local LEFT_OUT = { ["--yes"] = true, ["--role"] = true }
 
 -- What argparse calls an element, as far as the commands use it; what says nothing to us is passed over.
 local Element = {}

@@ -58,6 +58,7 @@ M.DEPLOY_SECONDS, M.CALL_SECONDS = check.DEPLOY_SECONDS, check.CALL_SECONDS
 ---@field version integer
 ---@field created number
 ---@field endpoint string             where CloudFront was talked to
+---@field account? string            12 digits
 ---@field from string
 ---@field store "acm"|"iam"
 ---@field method certrotate.Method
@@ -228,7 +229,7 @@ function M.compute(facts)
   end
   local plan = {
     version = reimport and 3 or #(facts.units or {}) > 0 and 2 or 1, created = math.floor(facts.now),
-    endpoint = facts.endpoint or "", from = facts.from,
+    endpoint = facts.endpoint or "", account = facts.account, from = facts.from,
     store = facts.store, method = facts.method or "swap", method_reason = facts.method_reason,
     identity = { fingerprint = leaf.fingerprint, names = json.array(leaf.names), not_before = leaf.not_before,
                  not_after = leaf.not_after, key_type = leaf.key_type, subject = leaf.subject },
@@ -268,6 +269,12 @@ local function absolute(files)
   return found
 end
 
+-- Whose distributions these are: without it, two accounts that get the same identity would exclude each other.
+local function account_of(inventory)
+  local first = inventory.holders[1]
+  return first and first.ARN:match("^arn:[%w-]+:cloudfront::(%d+):")
+end
+
 --- Checks, then plans. Changes nothing.
 ---@param aws certrotate.Session
 ---@param options certrotate.PlanOptions
@@ -291,6 +298,7 @@ function M.make(aws, options)
     left_out = result.left_out, method = result.method, method_reason = result.method_reason, stored = result.stored,
     findings = result.findings, identity = result.identity, files = files, policy = policy,
     now = aws.loop:now() + aws:clock_offset(), endpoint = aws:endpoint("cloudfront"),
+    account = account_of(result.inventory),
     deploy_seconds = options.deploy_seconds, cost = options.cost,
     settings = { name = options.name, path = options.path, verify = options.verify ~= false, poll = options.poll,
                  dedicated_ip_quota = options.dedicated_ip_quota, wait_for_quota = options.wait_for_quota,
