@@ -232,7 +232,7 @@ describe("with others at work,", function()
     fresh()
     local plan = plan_of()
     local endpoint, state = aws:endpoint("cloudfront"), fleet:path("state")
-    for _, name in ipairs({ old, "identity " .. plan.identity.fingerprint }) do
+    for _, name in ipairs({ old, lock.of_identity(plan) }) do
       local held = assert(lock.open(endpoint, { name }, state))
       local report, err = plan:run(options())
       assert.is_nil(report)

@@ -54,6 +54,13 @@ function M.acquire(endpoint, reference, directory)
   return file
 end
 
+--- The lock on an identity that is put in place: within one account, others may be given the same at the same time.
+---@param plan certrotate.Plan
+---@return string
+function M.of_identity(plan)
+  return "identity " .. plan.identity.fingerprint .. (plan.account and " in " .. plan.account or "")
+end
+
 ---@class certrotate.Locks
 ---@field directory string   absolute
 local Locks = {}

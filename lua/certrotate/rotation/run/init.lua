@@ -141,7 +141,7 @@ end
 
 local function with_locks(aws, plan, directory, fn)
   local locks, err = lock_module.open(aws:endpoint("cloudfront"),
-    { plan.from, "identity " .. plan.identity.fingerprint .. (plan.account and " in " .. plan.account or "") }, directory)
+    { plan.from, lock_module.of_identity(plan) }, directory)
   if not locks then return nil, err end
   local result
   result, err = fn(locks)
