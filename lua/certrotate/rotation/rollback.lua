@@ -91,8 +91,8 @@ local function look_in_place(aws, journal, identity)
   }
 end
 
---- The old certificate must be at hand before a reimport is undone; raised here, not by `look`, so that a dry run works
---- without it.
+--- A reimport is undone only by whoever has the old certificate at hand. Not part of `look`, so that what would be done
+--- can be shown without it.
 ---@param found certrotate.RollbackLook
 ---@param identity? certrotate.Identity
 ---@return boolean? ok
