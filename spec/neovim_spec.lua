@@ -414,6 +414,33 @@ describe("the Neovim plugin", function()
       assert.same({}, fleet:on(current))
     end)
 
+    it("rolls a reimport back with the certificate that was there", function()
+      local plan, current = turn()
+      local method = require("certrotate.rotation.method")
+      local aws = assert(fleet:connect())
+      finally(function() aws:close() end)
+      local was = assert(method.stored(aws, current)).fingerprint
+      local which = current == fleet.simulator.old_reference and "old" or "new"
+      local files = fleet.simulator.files
+      local out = run([[
+        vim.cmd("CertRotate ]] .. plan .. [[sixth --method reimport")
+        T.line("under the same ARN")
+        T.answer("yes", "yes", "yes")
+        vim.cmd("CertRotate apply")
+        T.notified("holders changed in ")
+        vim.cmd("CertRotate rollback @DIR@/sixth --edge @EDGE@ --poll 100ms")
+        T.notified("give it with")
+        vim.cmd("CertRotate rollback @DIR@/sixth --edge @EDGE@ --poll 100ms --certificate ]] .. files[which .. "_certificate"]
+          .. " --private-key " .. files[which .. "_key"] .. " --chain " .. files[which .. "_chain"] .. [[")
+        T.notified("holders changed back in ")
+        vim.cmd("CertRotate status @DIR@/sixth")
+        return T.text()
+      ]])
+      assert.matches("rolled back; every holder was given the old certificate again", out)
+      assert.equal(was, assert(method.stored(aws, current)).fingerprint)
+      assert.equal(2, fleet:record().effects.acm_reimports)
+    end)
+
     it("asks for the passphrase of a key, and forgets it", function()
       local plan, current = turn()
       local key = plan:match("%-%-private%-key (%S+)")

@@ -45,7 +45,9 @@ describe("a reimport", function()
     assert.same({ "warn ReimportFinal" }, codes({
       stored = { extended_key_usages = { "TLS_WEB_SERVER_AUTHENTICATION", "TLS_WEB_CLIENT_AUTHENTICATION" } } }))
     assert.same({ "warn ReimportFinal" }, codes({
-      stored = { key_type = "EC_prime256v1" }, leaf = { key_type = "EC_prime256v1", key_usages = { "DIGITAL_SIGNATURE" } } }))
+      stored = { key_type = "EC_prime256v1" },
+      leaf = { key_type = "EC_prime256v1", key_usages = { "DIGITAL_SIGNATURE" } },
+    }))
     assert.same({ "warn ReimportFinal" }, codes({ stored = { not_after = NOW + 24 * 3600 } }))
     -- Neither has the extension.
     assert.same({ "warn ReimportFinal" }, codes({ stored = { key_usages = false }, leaf = { key_usages = false } }))

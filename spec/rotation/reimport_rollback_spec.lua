@@ -138,7 +138,8 @@ describe("a rollback of a reimport", function()
   it("of one whose answer was lost, and nobody could look afterwards, finds out what is there", function()
     fresh()
     local plan = fleet:plan(aws, "cheapest", { method = "reimport", verify = true })
-    assert(fleet.simulator:control("faults", { kind = "reset", when = "after", operation = "ImportCertificate", count = 1 }))
+    assert(fleet.simulator:control("faults", { kind = "reset", when = "after", operation = "ImportCertificate",
+                                               count = 1 }))
     local report, err = plan:run(options({ on_event = function(event)
       if event.type == "start" then
         -- The two looks before the write are let through.
@@ -205,18 +206,19 @@ describe("a rollback of a reimport", function()
   it("on the command line says what it needs, looks first, and does it with --yes", function()
     fresh()
     local journal, files = fleet:path("journal"), fleet.simulator.files
-    local code, out, problems = fleet:run(fleet:identity_flags({ "apply", "--method", "reimport", "--journal", journal, "--yes",
-                                                                 "--poll", "50ms" }))
+    local code, out, problems = fleet:run(fleet:identity_flags({ "apply", "--method", "reimport", "--journal", journal,
+                                                                 "--yes", "--poll", "50ms" }))
     assert.equal(0, code, problems)
     assert.matches("all on the new certificate, under the same ARN", out, 1, true)
     assert.is_nil(out:find("certrotate retire", 1, true))
-    code, _, problems = fleet:run(fleet:flags({ "rollback", journal, "--yes" }))
-    assert.equal(4, code)
+    code, out, problems = fleet:run(fleet:flags({ "rollback", journal, "--yes" }))
+    assert.equal(4, code, out)
     assert.matches("give it with --certificate and --private-key", problems, 1, true)
-    local argv = fleet:flags({ "rollback", journal, "--certificate", files.old_certificate, "--private-key", files.old_key,
-                               "--chain", files.old_chain, "--poll", "50ms" })
-    code, _, problems = fleet:run(argv)
+    local argv = fleet:flags({ "rollback", journal, "--certificate", files.old_certificate, "--private-key",
+                               files.old_key, "--chain", files.old_chain, "--poll", "50ms" })
+    code, out, problems = fleet:run(argv)
     assert.equal(0, code, problems)
+    assert.equal("", out)
     assert.matches("Imports the old certificate again under", problems, 1, true)
     assert.equal(1, fleet:record().effects.acm_reimports)
     argv[#argv + 1] = "--yes"
@@ -237,15 +239,17 @@ describe("a rollback of a reimport", function()
   it("or its resume ends every kill around a request", function()
     fresh({ distributions = 4, users = 3, vip = 0 })
     local journal, files = fleet:path("journal"), fleet.simulator.files
-    local argv = fleet:identity_flags({ "apply", "--method", "reimport", "--journal", journal, "--yes", "--poll", "20ms" })
+    local argv = fleet:identity_flags({ "apply", "--method", "reimport", "--journal", journal, "--yes", "--poll",
+                                        "20ms" })
     local resume = fleet:flags({ "resume", journal, "--poll", "20ms" })
-    local rollback = fleet:flags({ "rollback", journal, "--yes", "--poll", "20ms", "--certificate", files.old_certificate,
-                                   "--private-key", files.old_key, "--chain", files.old_chain })
+    local rollback = fleet:flags({ "rollback", journal, "--yes", "--poll", "20ms", "--certificate",
+                                   files.old_certificate, "--private-key", files.old_key, "--chain", files.old_chain })
     local environment = { environment = fleet:environment() }
     local client = assert(core.client())
     -- Runs a command until its n-th request hangs, and kills it there.
     local function killed(words, number, when)
-      assert(fleet.simulator:control("faults", { kind = "hang", seconds = 120, skip = number - 1, count = 1, when = when }))
+      assert(fleet.simulator:control("faults", { kind = "hang", seconds = 120, skip = number - 1, count = 1,
+                                                 when = when }))
       local process = command.start(words, environment)
       local function fired() return fleet.simulator:control("faults").rules[1].fired == 1 end
       local deadline = core.monotonic() + 60

@@ -122,7 +122,7 @@ describe("a reimport", function()
     assert(aws.steps:reimport({ identity = other, reference = reference, from = fingerprint(reference) }))
   end
 
-  it("of what somebody else has reimported meanwhile is refused, and so is a plan that does not fit any more", function()
+  it("of what somebody else has reimported meanwhile is refused, before it and after", function()
     local old = fresh()
     local plan = plan_of()
     local pki = assert(require("certrotate.simulator.authority").open(fleet.directory))

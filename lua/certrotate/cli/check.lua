@@ -9,8 +9,8 @@ function M.flags(command)
   context_module.identity_flags(command)
   command:option("--replace", "Reference of the certificate to replace: its ACM ARN or IAM id.")
   command:option("--store", "Where the new one goes; default: where the old one is."):choices({ "acm", "iam" })
-  command:option("--method", "swap (default): a new reference, holder by holder; reimport: new content under the same ACM "
-    .. "ARN, all at once, not undone by AWS; auto: a swap where one can be carried out, else a reimport.")
+  command:option("--method", "swap (default): a new reference, holder by holder; reimport: new content under the same "
+    .. "ACM ARN, all at once, not undone by AWS; auto: a swap where one can be carried out, else a reimport.")
     :choices({ "swap", "reimport", "auto" })
   command:flag("--no-verify", "Do not look at the certificate really served after each wave.")
   command:option("--only", "Change only these distributions (ids)."):args("+")

@@ -18,6 +18,11 @@ local function work_of(verb, status)
       local identity, err = context:identity_of(status.plan, args)
       if not identity then return nil, err end
       options.identity = identity
+    elseif verb == "rollback" and args.certificate then
+      -- Of a reimport: the old certificate.
+      local identity, err = context:identity(args)
+      if not identity then return nil, err end
+      options.identity = identity
     end
     return context.aws[verb](context.aws, options)
   end

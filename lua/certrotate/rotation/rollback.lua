@@ -45,12 +45,13 @@ end
 local function old_content(aws, plan, identity)
   local now, replaced = aws.loop:now() + aws:clock_offset(), plan.replaced
   if replaced.not_after and replaced.not_after <= now then
-    return refuse("OldCertificateExpired", "the certificate that %s held before expired on %s: viewers would be refused; "
-      .. "make a plan to another one", plan.from, fmt.timestamp(replaced.not_after))
+    return refuse("OldCertificateExpired", "the certificate that %s held before expired on %s: viewers would be "
+      .. "refused; make a plan to another one", plan.from, fmt.timestamp(replaced.not_after))
   end
   if identity and identity:fingerprint() ~= replaced.fingerprint then
-    return refuse("OtherIdentity", "the certificate given is not the one that %s held before (SHA-256 %s); give that one",
-      plan.from, replaced.fingerprint)
+    return refuse("OtherIdentity",
+      "the certificate given is not the one that %s held before (SHA-256 %s); give that one", plan.from,
+      replaced.fingerprint)
   end
   local there, err = method_module.stored(aws, plan.from)
   if not there then
@@ -60,13 +61,13 @@ local function old_content(aws, plan, identity)
   end
   if there.fingerprint == replaced.fingerprint then return false end
   if there.fingerprint ~= plan.identity.fingerprint then
-    return refuse("ForeignCertificate", "%s holds another certificate now (SHA-256 %s...): somebody reimported it meanwhile; "
-      .. "look at it, it is left as it is", plan.from, there.fingerprint:sub(1, 16))
+    return refuse("ForeignCertificate", "%s holds another certificate now (SHA-256 %s...): somebody reimported it "
+      .. "meanwhile; look at it, it is left as it is", plan.from, there.fingerprint:sub(1, 16))
   end
   local ends = math.min(there.not_after, replaced.not_after or there.not_after)
   if ends - now < method_module.LEAD then
-    return refuse("ReimportTooLate", "going back takes up to 24 hours to reach viewers, and the %s certificate ends at %s: "
-      .. "make a plan to another one", ends == there.not_after and "present" or "old", fmt.timestamp(ends))
+    return refuse("ReimportTooLate", "going back takes up to 24 hours to reach viewers, and the %s certificate ends at "
+      .. "%s: make a plan to another one", ends == there.not_after and "present" or "old", fmt.timestamp(ends))
   end
   return true
 end
@@ -99,8 +100,8 @@ end
 ---@return certrotate.Error?
 function M.ready(found, identity)
   if not found.written or identity then return true end
-  return refuse("OldIdentityNeeded", "AWS kept nothing of the certificate that %s held before (SHA-256 %s): give it with "
-    .. "--certificate and --private-key (and --chain)", found.to, found.fingerprint)
+  return refuse("OldIdentityNeeded", "AWS kept nothing of the certificate that %s held before (SHA-256 %s): give it "
+    .. "with --certificate and --private-key (and --chain)", found.to, found.fingerprint)
 end
 
 --- Looks whether the rotation of an open journal can be rolled back.

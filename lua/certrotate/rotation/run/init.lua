@@ -33,7 +33,7 @@ local M = {}
 ---@field wait_for_quota? number            seconds to wait for a higher dedicated-IP quota (default: the plan's setting)
 ---@field quota_poll? number                seconds between looks at it (default 300)
 ---@field state_directory? string           of the locks (default: where the rotation began, else lock.directory())
----@field identity? certrotate.Identity     resume: instead of loading the plan's files; rollback of a reimport: the old one
+---@field identity? certrotate.Identity     resume: instead of loading the plan's files; to roll a reimport back: the old one
 ---@field passphrase? string                resume: to load them
 ---@field tags? table<string,string>
 
