@@ -147,6 +147,56 @@ describe("a rollback", function()
     assert.equal(#users - 1, #fleet:on(old))
   end)
 
+  it("takes back a run that failed in the middle, and tells who was deleted since", function()
+    fresh({ vip = 0, odd = false })
+    local plan = fleet:plan(aws, "cheapest", { policy_options = { parallel = 1 } })
+    local order = {}
+    for i, holder in ipairs(plan:holders()) do order[i] = holder.Id end
+    assert(fleet.simulator:control("faults", { kind = "error", operation = "UpdateDistribution", resource = order[3],
+                                               status = 400, code = "InvalidArgument", message = "no" }))
+    local report, err = plan:run(options())
+    assert.is_nil(report)
+    assert.equal("InvalidArgument", err.code)
+    assert.equal(3, #fleet:on(old))
+    assert(fleet.simulator:control("faults", { clear = true }))
+    local victim
+    for i = 1, 2 do
+      for _, distribution in ipairs(fleet:state().distributions) do
+        if distribution.id == order[i] and distribution.enabled and not distribution.staging then
+          victim = victim or order[i]
+        end
+      end
+    end
+    fleet:delete(victim)
+    report = assert(aws:rollback(options()))
+    assert.is_false(report.ok)
+    assert.equal(1, #report.conflicts)
+    assert.equal(victim, report.conflicts[1].Id)
+    assert.equal(#users - 1, #fleet:on(old))
+    assert.equal(1, report.changed)
+  end)
+
+  it("is refused before anything when a store cannot be read, or has no place for two certificates", function()
+    fresh()
+    assert(fleet:plan(aws, "cheapest"):run(options()))
+    local text, effects = command.read(fleet:path("journal")), fleet:record().effects.updates
+    local function refused(code, more)
+      local report, err = aws:rollback(options(more))
+      assert.is_nil(report)
+      assert.equal(code, err.code)
+      assert.equal(text, command.read(fleet:path("journal")))
+      assert.equal(effects, fleet:record().effects.updates)
+      return err
+    end
+    assert.matches("on the way back", refused("DedicatedIpQuota", { dedicated_ip_quota = 1 }).message, 1, true)
+    assert(fleet.simulator:control("faults", { kind = "error", operation = "GetCertificate", status = 400,
+                                               code = "AccessDeniedException", message = "no" }))
+    refused("AccessDeniedException")
+    assert(fleet.simulator:control("faults", { clear = true }))
+    assert.is_true(assert(aws:rollback(options())).ok)
+    all_back()
+  end)
+
   it("is refused before anything when the old certificate is expired", function()
     fresh()
     interrupted_after(2)

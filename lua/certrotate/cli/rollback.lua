@@ -16,6 +16,8 @@ function M.configure(command)
   command:option("--private-key", "Its private key, when not in the same file.")
   command:option("--chain", "Its chain, when not in the same file; any order.")
   command:option("--passphrase-file", "File whose first line opens the key (or set CERTROTATE_PASSPHRASE).")
+  command:option("--dedicated-ip-quota",
+    "Certificates the account may use with dedicated IP addresses; default: as Service Quotas says.")
   command:option("--poll", "Time between looks at a deployment (default 20s).")
   command:flag("--no-verify", "Do not look at the certificate really served after each wave.")
   command:flag("-y --yes", "Do it without asking.")
@@ -30,8 +32,8 @@ local function text_of(found, width)
   local head = ("%s %s%s\n"):format(what, found.to,
     found.not_after and (" (expires %s)"):format(fmt.date(found.not_after)) or "")
   if #rows == 0 then return head .. "No holder had been changed.\n" end
-  return head .. "\n" .. require("certrotate.report.table").text({ { title = "HOLDER" }, { title = "ALIAS", shrink = true },
-    { title = "SSL METHOD" } }, rows, width) .. "\n"
+  return head .. "\n" .. require("certrotate.report.table").text({ { title = "HOLDER" },
+    { title = "ALIAS", shrink = true }, { title = "SSL METHOD" } }, rows, width) .. "\n"
 end
 
 function M.run(context, args)
@@ -41,6 +43,7 @@ function M.run(context, args)
     return accounts.go_on(context, args, "rollback", options)
   end
   options.journal = args.journal
+  options.dedicated_ip_quota = context:number(args.dedicated_ip_quota, "--dedicated-ip-quota", 1)
   if args.certificate then
     local identity, why = context:identity(args)
     if not identity then return nil, why end
@@ -50,7 +53,7 @@ function M.run(context, args)
   if not aws then return nil, err end
   local found
   local rollback = require("certrotate.rotation.rollback")
-  found, err = rollback.read(aws, args.journal, options.identity)
+  found, err = rollback.read(aws, args.journal, options)
   if not found then return nil, err end
   if found.done then
     context:result({ rolled_back = true, reference = found.to }, "This rotation was rolled back already.\n")
@@ -61,7 +64,8 @@ function M.run(context, args)
   if not ready then return nil, needed end
   if not context:confirmed(args, ("Change %s back?"):format(fmt.plural(#found.holders, "holder"))) then
     if context.json then
-      context:result({ rolled_back = false, from = found.from, reference = found.to, holders = json.array(found.holders) }, "")
+      context:result({ rolled_back = false, method = found.method, from = found.from, reference = found.to,
+                       holders = json.array(found.holders) }, "")
     end
     context:say_error("Nothing was changed. Pass --yes to roll back.\n")
     return cli.DONE

@@ -18,8 +18,12 @@ local function work_of(verb, status)
       local identity, err = context:identity_of(status.plan, args)
       if not identity then return nil, err end
       options.identity = identity
-    elseif verb == "rollback" and args.certificate then
-      -- Of a reimport: the old certificate.
+    end
+    if verb == "rollback" then
+      options.dedicated_ip_quota = context:number(args.dedicated_ip_quota, "--dedicated-ip-quota", 1)
+    end
+    -- Of a reimport: the old certificate.
+    if verb == "rollback" and args.certificate then
       local identity, err = context:identity(args)
       if not identity then return nil, err end
       options.identity = identity

@@ -6,6 +6,7 @@ local journal_module = require("certrotate.rotation.journal")
 local method_module = require("certrotate.rotation.method")
 local mirror = require("certrotate.rotation.mirror")
 local preflight = require("certrotate.rotation.preflight")
+local quota_module = require("certrotate.rotation.quota")
 local stored = require("certrotate.rotation.stored")
 
 local M = {}
@@ -29,13 +30,13 @@ local function old_certificate(aws, plan, inventory)
   local old, err = stored.read(aws, inventory, plan.from)
   if err then return nil, err end
   if not old then
-    return refuse("OldCertificateGone", "the old certificate %s is not there any more, so there is no way back; make a plan "
-      .. "to another one", plan.from)
+    return refuse("OldCertificateGone", "the old certificate %s is not there any more, so there is no way back; make a "
+      .. "plan to another one", plan.from)
   end
   local now = aws.loop:now() + aws:clock_offset()
   if old.not_after and old.not_after <= now then
-    return refuse("OldCertificateExpired", "the old certificate %s expired on %s: viewers would be refused; make a plan to "
-      .. "another one", plan.from, fmt.timestamp(old.not_after))
+    return refuse("OldCertificateExpired", "the old certificate %s expired on %s: viewers would be refused; make a plan "
+      .. "to another one", plan.from, fmt.timestamp(old.not_after))
   end
   return old
 end
@@ -104,21 +105,39 @@ function M.ready(found, identity)
     .. "with --certificate and --private-key (and --chain)", found.to, found.fingerprint)
 end
 
+-- Where the old certificate has left the last dedicated-IP holder, going back takes a place of the quota again. One that
+-- is only assumed stands in nobody's way.
+local function fits_quota(aws, plan, inventory, back, given)
+  local holders = {}
+  for _, planned in ipairs(back:holders()) do
+    local holder = inventory:holder(planned.Id)
+    if holder and holder.reference == back.from then holders[#holders + 1] = holder end
+  end
+  local needed, in_use = quota_module.needed(inventory, holders, plan.from)
+  if not needed or needed <= in_use then return true end
+  local quota, err = quota_module.of(aws, given or plan.settings.dedicated_ip_quota)
+  if not quota then return nil, err end
+  if quota.source == "assumed" or needed <= quota.value then return true end
+  return refuse("DedicatedIpQuota", "on the way back %d certificates would be used with dedicated IP addresses, the quota "
+    .. "is %d (%s); %s", needed, quota.value, quota_module.source_text(quota), quota_module.advice(quota, needed))
+end
+
 --- Looks whether the rotation of an open journal can be rolled back.
 ---@param aws certrotate.Session
 ---@param journal certrotate.Journal
----@param identity? certrotate.Identity   of a reimport: the old one
+---@param options? { identity?: certrotate.Identity, dedicated_ip_quota?: integer }   of a rollback
 ---@return certrotate.RollbackLook?
 ---@return certrotate.Error?
-function M.look(aws, journal, identity)
+function M.look(aws, journal, options)
+  options = options or {}
   local plan, state = journal.plan, journal:state()
   local ok, err = preflight.endpoint(aws, plan)
   if not ok then return nil, err end
-  if plan.method == "reimport" then return look_in_place(aws, journal, identity) end
+  if plan.method == "reimport" then return look_in_place(aws, journal, options.identity) end
   local forward = state.forward or state
   if forward.retired then
-    return refuse("OldCertificateGone", "the old certificate was retired on %s, so there is no way back; make a plan to "
-      .. "another one", fmt.timestamp(forward.retired))
+    return refuse("OldCertificateGone", "the old certificate was retired on %s, so there is no way back; make a plan "
+      .. "to another one", fmt.timestamp(forward.retired))
   end
   local inventory
   inventory, err = inventory_module.build(aws)
@@ -129,6 +148,8 @@ function M.look(aws, journal, identity)
   old, err = old_certificate(aws, plan, inventory)
   if not old then return nil, err end
   local back, list = mirror.plan(plan, forward), {}
+  ok, err = fits_quota(aws, plan, inventory, back, options.dedicated_ip_quota)
+  if not ok then return nil, err end
   for index = #back.waves, 1, -1 do
     for _, holder in ipairs(back.waves[index].holders) do list[#list + 1] = holder end
   end
@@ -140,13 +161,13 @@ end
 --- The same for a journal's file: a dry run.
 ---@param aws certrotate.Session
 ---@param path string
----@param identity? certrotate.Identity   of a reimport: the old one
+---@param options? { identity?: certrotate.Identity, dedicated_ip_quota?: integer }   of a rollback
 ---@return certrotate.RollbackLook?
 ---@return certrotate.Error?
-function M.read(aws, path, identity)
+function M.read(aws, path, options)
   local journal, err = journal_module.load(path)
   if not journal then return nil, err end
-  return M.look(aws, journal, identity)
+  return M.look(aws, journal, options)
 end
 
 return M

@@ -30,6 +30,7 @@ local M = {}
 ---@field policy_patience? number           seconds for which CloudFront may refuse to detach or attach a
 ---                                         continuous-deployment policy before that counts as a failure (default 60)
 ---@field cost? certrotate.CostOptions
+---@field dedicated_ip_quota? integer       rollback: default: the plan's setting, else what Service Quotas says
 ---@field wait_for_quota? number            seconds to wait for a higher dedicated-IP quota (default: the plan's setting)
 ---@field quota_poll? number                seconds between looks at it (default 300)
 ---@field state_directory? string           of the locks (default: where the rotation began, else lock.directory())
@@ -237,7 +238,7 @@ end
 -- Goes back with an open journal.
 local function go_back(aws, journal, options)
   return with_locks(aws, journal.plan, options.state_directory or journal:state().locks, function(locks)
-    local found, err = rollback.look(aws, journal, options.identity)
+    local found, err = rollback.look(aws, journal, options)
     if not found then return nil, err end
     local ok
     ok, err = rollback.ready(found, options.identity)
