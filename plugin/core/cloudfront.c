@@ -25,6 +25,25 @@ static const struct cr_param update[] = {
   { .name = NULL },
 };
 
+static const struct cr_param by_identifier[] = {
+  { .name = "Identifier", .place = CR_IN_PATH, .required = true },
+  { .name = NULL },
+};
+
+static const struct cr_param update_tenant[] = {
+  { .name = "Id", .place = CR_IN_PATH, .required = true },
+  { .name = "IfMatch", .place = CR_IN_HEADER, .wire = "If-Match", .required = true },
+  { .name = "UpdateDistributionTenantRequest", .place = CR_IN_BODY_TEXT, .required = true },
+  { .name = NULL },
+};
+
+static const struct cr_param tenants[] = {
+  { .name = "Marker", .place = CR_NOT_SENT },
+  { .name = "MaxItems", .place = CR_NOT_SENT },
+  { .name = "Body", .place = CR_IN_BODY_TEXT },
+  { .name = NULL },
+};
+
 static const struct cr_param tenants_by_customization[] = {
   { .name = "CertificateArn", .place = CR_NOT_SENT },
   { .name = "WebACLArn", .place = CR_NOT_SENT },
@@ -96,27 +115,21 @@ static int list_by_the_hundred(struct cr_tree *tree, struct cr_node *params, str
   return cr_default_int(tree, params, "MaxItems", 100, err);
 }
 
-/* This listing takes its filter, marker and size in a body. Element order is the model's. */
-static int tenants_body(struct cr_tree *tree, struct cr_node *params, struct cr_error *err)
+/* The listings of tenants take filter, marker and size in a body. Element order is the model's. */
+static int tenants_body(struct cr_tree *tree, struct cr_node *params, const char *operation, struct cr_error *err)
 {
   static const char *const members[] = { "WebACLArn", "CertificateArn", "Marker", "MaxItems" };
   struct cr_buf body;
   int result = -1;
   cr_buf_init(&body, REQUEST_MAX);
   if(cr_get(params, "Body")) {
-    cr_fail(err, CR_KIND_INPUT, "InvalidParameter",
-            "ListDistributionTenantsByCustomization: Body is made of the other parameters, leave it out");
-    goto end;
-  }
-  if(!cr_get_text(params, "CertificateArn") == !cr_get_text(params, "WebACLArn")) {
-    cr_fail(err, CR_KIND_INPUT, "MissingParameter",
-            "ListDistributionTenantsByCustomization: give either CertificateArn or WebACLArn");
+    cr_fail(err, CR_KIND_INPUT, "InvalidParameter", "%s: Body is made of the other parameters, leave it out", operation);
     goto end;
   }
   if(cr_default_int(tree, params, "MaxItems", 100, err)) {
     goto end;
   }
-  cr_buf_adds(&body, "<ListDistributionTenantsByCustomizationRequest xmlns=\"" NAMESPACE "\">");
+  cr_buf_addf(&body, "<%sRequest xmlns=\"" NAMESPACE "\">", operation);
   for(size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
     const struct cr_node *member = cr_get(params, members[i]);
     if(cr_get_text(params, members[i])) {
@@ -125,7 +138,7 @@ static int tenants_body(struct cr_tree *tree, struct cr_node *params, struct cr_
       cr_buf_addf(&body, "</%s>", members[i]);
     }
   }
-  cr_buf_adds(&body, "</ListDistributionTenantsByCustomizationRequest>");
+  cr_buf_addf(&body, "</%sRequest>", operation);
   if(cr_buf_check(&body, "request", err)) {
     goto end;
   }
@@ -137,6 +150,20 @@ static int tenants_body(struct cr_tree *tree, struct cr_node *params, struct cr_
 end:
   cr_buf_free(&body);
   return result;
+}
+
+static int all_tenants(struct cr_tree *tree, struct cr_node *params, struct cr_error *err)
+{
+  return tenants_body(tree, params, "ListDistributionTenants", err);
+}
+
+static int tenants_by(struct cr_tree *tree, struct cr_node *params, struct cr_error *err)
+{
+  if(!cr_get(params, "Body") && !cr_get_text(params, "CertificateArn") == !cr_get_text(params, "WebACLArn")) {
+    return cr_fail(err, CR_KIND_INPUT, "MissingParameter",
+                   "ListDistributionTenantsByCustomization: give either CertificateArn or WebACLArn");
+  }
+  return tenants_body(tree, params, "ListDistributionTenantsByCustomization", err);
 }
 
 #define CLOUDFRONT .service = CR_CLOUDFRONT, .protocol = CR_REST_XML, .shape = shape
@@ -152,7 +179,14 @@ const struct cr_operation cr_cloudfront_operations[] = {
     .params = update, .with_etag = true, .wrap = "Distribution" },
   { CLOUDFRONT, .name = "ListDistributionTenantsByCustomization", .method = "POST",
     .path = VERSION "/distribution-tenants-by-customization", .params = tenants_by_customization, .idempotent = true,
-    .prepare = tenants_body },
+    .prepare = tenants_by },
+  { CLOUDFRONT, .name = "ListDistributionTenants", .method = "POST", .path = VERSION "/distribution-tenants",
+    .params = tenants, .idempotent = true, .prepare = all_tenants },
+  { CLOUDFRONT, .name = "GetDistributionTenant", .method = "GET", .path = VERSION "/distribution-tenant/{Identifier}",
+    .params = by_identifier, .idempotent = true, .with_etag = true, .with_body = true, .wrap = "DistributionTenant" },
+  /* As UpdateDistribution: the owner reads back instead of repeating. */
+  { CLOUDFRONT, .name = "UpdateDistributionTenant", .method = "PUT", .path = VERSION "/distribution-tenant/{Id}",
+    .params = update_tenant, .with_etag = true, .wrap = "DistributionTenant" },
   { CLOUDFRONT, .name = "GetContinuousDeploymentPolicy", .method = "GET",
     .path = VERSION "/continuous-deployment-policy/{Id}", .params = by_id, .idempotent = true, .with_etag = true,
     .wrap = "ContinuousDeploymentPolicy" },

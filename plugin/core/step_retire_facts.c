@@ -2,6 +2,7 @@
  *
  * Each function gathers one fact and goes on to the next, whatever came out: a dry run shows them all. */
 #include "step_retire.h"
+#include "tenant.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -206,14 +207,14 @@ void cr_retire_gather(struct cr_retire *retire, const struct cr_moment *now)
 static void asked_all(struct cr_retire *retire, const struct cr_moment *now)
 {
   if(retire->pending > 0) {
-    cr_retire_fact(retire, CR_FACT_DEPLOYED, false, "%zu of %zu changed distributions are not Deployed yet: %s%s",
+    cr_retire_fact(retire, CR_FACT_DEPLOYED, false, "%zu of %zu changed holders are not Deployed yet: %s%s",
                    retire->pending, retire->changed_count, retire->first_pending, retire->pending > 1 ? ", ..." : "");
   } else if(retire->facts[CR_FACT_DEPLOYED].evidence[0] == '\0') {
-    cr_retire_fact(retire, CR_FACT_DEPLOYED, true, "%zu changed distributions are Deployed", retire->changed_count);
+    cr_retire_fact(retire, CR_FACT_DEPLOYED, true, "%zu changed holders are Deployed", retire->changed_count);
   }
   if(retire->naming > 0) {
     /* The holder itself outranks a listing. */
-    cr_retire_fact(retire, CR_FACT_NO_DISTRIBUTION, false, "named by %zu changed distributions: %s%s", retire->naming,
+    cr_retire_fact(retire, CR_FACT_NO_DISTRIBUTION, false, "named by %zu changed holders: %s%s", retire->naming,
                    retire->first_naming, retire->naming > 1 ? ", ..." : "");
   }
   ask_tenants(retire, now);
@@ -223,24 +224,30 @@ static void have_changed(struct cr_step *step, const struct cr_moment *now, cons
                          const struct cr_error *failure)
 {
   struct cr_retire *retire = cr_retire_of(step);
-  const struct cr_node *distribution = cr_get(answer, "Distribution");
-  const struct cr_node *viewer = cr_get_path(distribution, "DistributionConfig/ViewerCertificate");
   const char *id = retire->next_changed->text;
+  bool tenant = cr_is_tenant(id);
+  const struct cr_node *found = cr_get(answer, tenant ? "DistributionTenant" : "Distribution");
+  const struct cr_node *viewer = tenant ? found : cr_get_path(found, "DistributionConfig/ViewerCertificate");
+  const char *status = cr_get_text(found, "Status");
   retire->next_changed = retire->next_changed->next;
   retire->changed_count++;
-  if(failure && cr_step_code(failure, "NoSuchDistribution")) {
+  if(failure && cr_step_code(failure, tenant ? "EntityNotFound" : "NoSuchDistribution")) {
     /* deleted meanwhile: uses nothing */
   } else if(failure) {
     cr_retire_unknown(retire, CR_FACT_DEPLOYED, failure);
     retire->next_changed = NULL;   /* one unknown is enough */
   } else if(!viewer || viewer->type != CR_NODE_MAP) {
-    cr_retire_unclear(retire, CR_FACT_DEPLOYED, "a distribution was shown without its certificate");
+    cr_retire_unclear(retire, CR_FACT_DEPLOYED, "a holder was shown without its certificate");
     retire->next_changed = NULL;
   } else {
-    if(!cr_streq(cr_get_text(distribution, "Status"), "Deployed") && retire->pending++ == 0) {
+    bool deployed = status ? strcmp(status, "Deployed") == 0 : tenant; /* a tenant's is optional */
+    bool names = tenant ? cr_streq(cr_get_text(cr_get_path(found, "Customizations/Certificate"), "Arn"),
+                                   retire->reference)
+                        : cr_step_mentions(viewer, retire->reference);
+    if(!deployed && retire->pending++ == 0) {
       snprintf(retire->first_pending, sizeof retire->first_pending, "%s", id);
     }
-    if(cr_step_mentions(viewer, retire->reference) && retire->naming++ == 0) {
+    if(names && retire->naming++ == 0) {
       snprintf(retire->first_naming, sizeof retire->first_naming, "%s", id);
     }
   }
@@ -253,8 +260,9 @@ static void next_changed(struct cr_retire *retire, const struct cr_moment *now)
     asked_all(retire, now);
     return;
   }
-  cr_step_call(&retire->step, have_changed, "cloudfront", "GetDistribution", "Id", retire->next_changed->text,
-               (char *)NULL);
+  bool tenant = cr_is_tenant(retire->next_changed->text);
+  cr_step_call(&retire->step, have_changed, "cloudfront", tenant ? "GetDistributionTenant" : "GetDistribution",
+               tenant ? "Identifier" : "Id", retire->next_changed->text, (char *)NULL);
 }
 
 /* --- tenants -------------------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
  * is believed only when it shows the new certificate Deployed; anything else is asked of the holder itself.
  * Owns the table of holders; ids point into step.params. */
 #include "step_private.h"
+#include "tenant.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,10 +92,9 @@ static void end_round(struct settle *settle, const struct cr_moment *now)
 
 /* --- what was seen of one holder ------------------------------------------------------------------------ */
 
-/* source: a Distribution's status and its ViewerCertificate. 0, or -1 without memory. */
-static int note(struct settle *settle, struct holder *holder, const char *status, const struct cr_node *viewer)
+/* What was said of it. 0, or -1 without memory. */
+static int note(struct settle *settle, struct holder *holder, const char *status, const char *reference)
 {
-  const char *reference = cr_step_reference(viewer);
   if(!cr_streq(holder->reference, reference)) {
     char *copy = cr_strdup(reference);
     if(!copy) {
@@ -114,11 +114,12 @@ static void asked(struct cr_step *step, const struct cr_moment *now, const struc
 {
   struct settle *settle = settle_of(step);
   struct holder *holder = &settle->holders[settle->cursor++];
-  const struct cr_node *distribution = cr_get(answer, "Distribution");
+  bool tenant = cr_is_tenant(holder->id);
+  const char *gone = tenant ? "EntityNotFound" : "NoSuchDistribution";
   holder->ask = false;
-  if(failure && cr_step_code(failure, "NoSuchDistribution")) {
+  if(failure && cr_step_code(failure, gone)) {
     /* Deleted meanwhile: nothing left to wait for, and certainly not the certificate we gave it. */
-    snprintf(holder->status, sizeof holder->status, "NoSuchDistribution");
+    snprintf(holder->status, sizeof holder->status, "%s", gone);
     free(holder->reference);
     holder->reference = NULL;
     holder->foreign = settle->to != NULL;
@@ -127,8 +128,13 @@ static void asked(struct cr_step *step, const struct cr_moment *now, const struc
     cr_step_fail_cause(step, failure, holder->id);
     return;
   } else if(!failure) {
-    const char *status = cr_get_text(distribution, "Status");
-    if(note(settle, holder, status, cr_get_path(distribution, "DistributionConfig/ViewerCertificate"))) {
+    const struct cr_node *found = cr_get(answer, tenant ? "DistributionTenant" : "Distribution");
+    const char *status = cr_get_text(found, "Status");
+    const char *reference = tenant ? cr_get_text(cr_get_path(found, "Customizations/Certificate"), "Arn")
+                                   : cr_step_reference(cr_get_path(found, "DistributionConfig/ViewerCertificate"));
+    /* A tenant's Status is optional; one that has none cannot be waited for, what viewers are served tells the rest. */
+    status = tenant && found && !status ? "Deployed" : status;
+    if(note(settle, holder, status, reference ? reference : "")) {
       cr_step_fail_memory(step);
       return;
     }
@@ -152,12 +158,18 @@ static void ask_next(struct settle *settle, const struct cr_moment *now)
     end_round(settle, now);
     return;
   }
+  const char *id = settle->holders[settle->cursor].id;
+  bool tenant = cr_is_tenant(id);
   params = cr_step_params(step);
-  if(!params || !cr_add_text(&step->call_params, params, "Id", settle->holders[settle->cursor].id)) {
+  if(!params || !cr_add_text(&step->call_params, params, tenant ? "Identifier" : "Id", id)) {
     cr_step_fail_memory(step);
     return;
   }
-  cr_step_send(step, asked, "cloudfront", "GetDistribution", &certificate_view, false);
+  if(tenant) {
+    cr_step_send(step, asked, "cloudfront", "GetDistributionTenant", NULL, false);
+  } else {
+    cr_step_send(step, asked, "cloudfront", "GetDistribution", &certificate_view, false);
+  }
 }
 
 /* --- the listing ---------------------------------------------------------------------------------------- */
@@ -183,8 +195,7 @@ static int note_page(struct settle *settle, const struct cr_node *items)
     if(!holder || holder->final) {
       continue;
     }
-    const struct cr_node *viewer = cr_get(item, "ViewerCertificate");
-    if(note(settle, holder, status, viewer)) {
+    if(note(settle, holder, status, cr_step_reference(cr_get(item, "ViewerCertificate")))) {
       return -1;
     }
     holder->listed = true;

@@ -1,8 +1,10 @@
 /* step_swap.c - one holder from the old certificate to the new one, exactly as design.md section 3 says.
  *
- * Reads the configuration as bytes, lets viewer_certificate.c change one region, writes it back under the ETag it
- * was read with. After anything but a clear yes it starts again from reading. Owns the edited document. */
+ * Reads the configuration as bytes, lets viewer_certificate.c change one region (of a distribution tenant: tenant.c),
+ * writes it back under the ETag it was read with. After anything but a clear yes it starts again from reading. Owns the
+ * edited document. */
 #include "step_private.h"
+#include "tenant.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,8 +13,27 @@
 #define CONFIG_MAX ((size_t)4 << 20)
 #define DEPLOYED_REFUSALS 3           /* "in progress" although Deployed: the control plane may lag a little */
 
+/* What differs between the kinds of holders. */
+struct holder_kind {
+  const char *read, *read_id;          /* operation whose answer is edited, and its parameter for the id */
+  const char *write, *document;        /* operation that takes the edited document, and its parameter for it */
+  const char *answer;                  /* under this the answer to the write says the Status */
+  int (*edit)(const char *config, size_t len, const char *from, const char *to, struct cr_buf *out,
+              enum cr_names *names, struct cr_error *err);
+};
+
+static const struct holder_kind distribution_kind = {
+  .read = "GetDistributionConfig", .read_id = "Id", .write = "UpdateDistribution", .document = "DistributionConfig",
+  .answer = "Distribution", .edit = cr_viewer_certificate_swap,
+};
+static const struct holder_kind tenant_kind = {
+  .read = "GetDistributionTenant", .read_id = "Identifier", .write = "UpdateDistributionTenant",
+  .document = "UpdateDistributionTenantRequest", .answer = "DistributionTenant", .edit = cr_tenant_swap,
+};
+
 struct swap {
   struct cr_step step;
+  const struct holder_kind *kind;
   const char *id, *from, *to;         /* in step.params */
   int64_t settle_patience_ms, visible_patience_ms;
   int64_t settle_until, visible_until;   /* monotonic; 0: not begun */
@@ -48,15 +69,19 @@ static void finish(struct swap *swap, bool changed, const char *etag, const char
 /* Somebody else decided: rule 5. */
 static void foreign(struct swap *swap, const char *config, size_t len)
 {
-  struct cr_viewer_certificate found;
+  struct cr_viewer_certificate found = { .disagree = false };
   struct cr_error err;
-  if(cr_viewer_certificate_read(config, len, &found, &err)) {
+  int rc = swap->kind == &tenant_kind
+             ? cr_tenant_read(config, len, found.reference, sizeof found.reference, &err)
+             : cr_viewer_certificate_read(config, len, &found, &err);
+  if(rc) {
     cr_step_fail(&swap->step, &err);
     return;
   }
   const char *names = found.disagree ? "two certificates that disagree"
                       : found.reference[0] ? found.reference
-                      : "the default certificate";
+                      : swap->kind == &tenant_kind ? "no certificate of its own"
+                                                   : "the default certificate";
   cr_fail(&err, CR_KIND_CONFLICT, "ForeignCertificate",
           "%s names %s, neither the old nor the new certificate: somebody else changed it; look at it, then plan again",
           swap->id, names);
@@ -156,6 +181,15 @@ static void illegal_update(struct swap *swap, const struct cr_moment *now, const
   look_whether_deployed(&swap->step, now, NULL, NULL);
 }
 
+/* Whether the refusal may mean that CloudFront does not know the certificate yet. Of tenants no code of its own is
+ * documented for that: the two that an unusable certificate can have. */
+static bool may_be_unknown_yet(const struct swap *swap, const struct cr_error *failure)
+{
+  return swap->kind == &tenant_kind
+           ? cr_step_code(failure, "InvalidArgument") || cr_step_code(failure, "InvalidAssociation")
+           : cr_step_code(failure, "InvalidViewerCertificate");
+}
+
 /* A certificate imported a moment ago may be unknown to CloudFront for a while. */
 static void not_visible(struct swap *swap, const struct cr_moment *now, const struct cr_error *failure)
 {
@@ -184,7 +218,7 @@ static void written(struct cr_step *step, const struct cr_moment *now, const str
 {
   struct swap *swap = swap_of(step);
   if(!failure) {
-    const char *etag = cr_get_text(answer, "ETag"), *status = cr_get_text(cr_get(answer, "Distribution"), "Status");
+    const char *etag = cr_get_text(answer, "ETag"), *status = cr_get_text(cr_get(answer, swap->kind->answer), "Status");
     swap->writes++;
     finish(swap, true, etag, status);
     return;
@@ -195,9 +229,9 @@ static void written(struct cr_step *step, const struct cr_moment *now, const str
     again(swap, now, failure);
   } else if(cr_step_code(failure, "InvalidIfMatchVersion") || busy(failure)) {
     again(swap, now, failure);
-  } else if(cr_step_code(failure, "IllegalUpdate")) {
+  } else if(swap->kind == &distribution_kind && cr_step_code(failure, "IllegalUpdate")) {
     illegal_update(swap, now, failure);
-  } else if(cr_step_code(failure, "InvalidViewerCertificate")) {
+  } else if(may_be_unknown_yet(swap, failure)) {
     not_visible(swap, now, failure);
   } else {
     cr_step_fail_cause(step, failure, swap->id);
@@ -210,11 +244,11 @@ static void write_config(struct swap *swap, const char *etag)
   struct cr_tree *tree = &step->call_params;
   struct cr_node *params = cr_step_params(step);
   if(!params || !cr_add_text(tree, params, "Id", swap->id) || !cr_add_text(tree, params, "IfMatch", etag) ||
-     !cr_add_buf(tree, params, "DistributionConfig", &swap->edited)) {
+     !cr_add_buf(tree, params, swap->kind->document, &swap->edited)) {
     cr_step_fail_memory(step);
     return;
   }
-  cr_step_send(step, written, "cloudfront", "UpdateDistribution", &status_view, false);
+  cr_step_send(step, written, "cloudfront", swap->kind->write, &status_view, false);
 }
 
 static void have_config(struct cr_step *step, const struct cr_moment *now, const struct cr_node *answer,
@@ -242,7 +276,7 @@ static void have_config(struct cr_step *step, const struct cr_moment *now, const
   }
   cr_error_clear(&err);
   cr_buf_reset(&swap->edited);
-  if(cr_viewer_certificate_swap(body->text, body->len, swap->from, swap->to, &swap->edited, &names, &err)) {
+  if(swap->kind->edit(body->text, body->len, swap->from, swap->to, &swap->edited, &names, &err)) {
     if(err.kind == CR_KIND_PARSE && err.retryable) {
       again(swap, now, &err); /* cut short on the way */
       return;
@@ -270,13 +304,14 @@ static void read_config(struct cr_step *step, const struct cr_moment *now, const
                         const struct cr_error *failure)
 {
   (void)now, (void)answer, (void)failure;
+  const struct swap *swap = swap_of(step);
   struct cr_node *params = cr_step_params(step);
-  if(!params || !cr_add_text(&step->call_params, params, "Id", swap_of(step)->id)) {
+  if(!params || !cr_add_text(&step->call_params, params, swap->kind->read_id, swap->id)) {
     cr_step_fail_memory(step);
     return;
   }
   /* As bytes: they are read where they are edited, once. */
-  cr_step_send(step, have_config, "cloudfront", "GetDistributionConfig", &cr_bytes_view, false);
+  cr_step_send(step, have_config, "cloudfront", swap->kind->read, &cr_bytes_view, false);
 }
 
 static void begin(struct cr_step *step, const struct cr_moment *now)
@@ -289,6 +324,7 @@ static int init(struct cr_step *step, const struct cr_node *params, struct cr_er
   struct swap *swap = swap_of(step);
   cr_buf_init(&swap->edited, CONFIG_MAX);
   swap->id = cr_get_text(params, "Id");
+  swap->kind = cr_is_tenant(swap->id) ? &tenant_kind : &distribution_kind;
   swap->from = cr_get_text(params, "from");
   swap->to = cr_get_text(params, "to");
   swap->settle_patience_ms = cr_step_ms(params, "settle_patience", 1800);

@@ -1,10 +1,11 @@
-/* viewer_certificate_private.h - what the files behind viewer_certificate.h and policy_id.h share; nobody else
- * includes it.
+/* viewer_certificate_private.h - what the files behind viewer_certificate.h, policy_id.h and tenant.h share;
+ * nobody else includes it.
  *
  * viewer_certificate_region.c   where ViewerCertificate and its fields lie, namespaces and encodings considered
  * viewer_certificate.c          what they name, and the two public functions
  * viewer_certificate_edit.c     the same bytes with another name in them
- * policy_id.c                   the same for the other element a rotation may touch */
+ * policy_id.c                   the same for the other element a rotation may touch
+ * tenant.c                      the same for distribution tenants */
 #ifndef CR_VIEWER_CERTIFICATE_PRIVATE_H
 #define CR_VIEWER_CERTIFICATE_PRIVATE_H
 
@@ -52,6 +53,11 @@ int cr_region_parse(struct cr_region *region, const struct cr_xml_view *view, co
                     struct cr_error *err);
 /* The first child of the root with this local name in the root's namespace, and how many there are. */
 const struct cr_node *cr_region_child(const struct cr_region *region, const char *name, size_t *count);
+/* The same of any element's children; the namespace is the root's. */
+const struct cr_node *cr_region_child_of(const struct cr_region *region, const struct cr_node *parent, const char *name,
+                                         size_t *count);
+/* True when an element and its ancestor are in one namespace. */
+bool cr_region_same_namespace(const struct cr_region *region, const struct cr_node *a, const struct cr_node *b);
 struct cr_piece cr_region_start_tag(const struct cr_region *region, const struct cr_node *node);
 /* The prefix of an element's name with its colon: "cf:" of "cf:Id", empty of "Id". */
 struct cr_piece cr_region_lead(const struct cr_region *region, const struct cr_node *node);

@@ -148,7 +148,7 @@ static bool declares_nothing(const struct cr_region *region, const struct cr_nod
 }
 
 /* True when an element and its ancestor are in one namespace. An undeclared prefix is a namespace of its own. */
-static bool same_namespace(const struct cr_region *region, const struct cr_node *a, const struct cr_node *b)
+bool cr_region_same_namespace(const struct cr_region *region, const struct cr_node *a, const struct cr_node *b)
 {
   const struct cr_node *nodes[2];
   struct cr_piece prefix[2], uri[2];
@@ -231,24 +231,30 @@ static enum cr_field field_of(const struct cr_region *region, const struct cr_no
 {
   for(int i = 0; i < CR_FIELD_COUNT; i++) {
     if(cr_streq(child->name, cr_field_names[i])) {
-      return same_namespace(region, child, region->element->parent) ? (enum cr_field)i : CR_FIELD_COUNT;
+      return cr_region_same_namespace(region, child, region->element->parent) ? (enum cr_field)i : CR_FIELD_COUNT;
     }
   }
   return CR_FIELD_COUNT;
 }
 
-const struct cr_node *cr_region_child(const struct cr_region *region, const char *name, size_t *count)
+const struct cr_node *cr_region_child_of(const struct cr_region *region, const struct cr_node *parent, const char *name,
+                                         size_t *count)
 {
   const struct cr_node *first = NULL;
 
   *count = 0;
-  for(const struct cr_node *node = region->tree.root->first; node; node = node->next) {
-    if(cr_streq(node->name, name) && same_namespace(region, node, region->tree.root)) {
+  for(const struct cr_node *node = parent->first; node; node = node->next) {
+    if(cr_streq(node->name, name) && cr_region_same_namespace(region, node, region->tree.root)) {
       first = first ? first : node;
       (*count)++;
     }
   }
   return first;
+}
+
+const struct cr_node *cr_region_child(const struct cr_region *region, const char *name, size_t *count)
+{
+  return cr_region_child_of(region, region->tree.root, name, count);
 }
 
 int cr_region_parse(struct cr_region *region, const struct cr_xml_view *view, const char *config, size_t len,

@@ -72,6 +72,7 @@ struct fake_distribution {
   int version;
   int64_t changed_at, deployed_at;
   bool continuous, gone;
+  bool statusless;             /* a tenant that is shown without its Status */
 };
 
 struct fake {
@@ -231,6 +232,17 @@ static inline struct fake_distribution *fake_cf_add(struct fake *fake, const cha
   made->config = fake_config(id, reference);
   made->version = 1;
   return made;
+}
+
+/* A distribution tenant: the same, but its document is what GetDistributionTenant answers, without its Status. */
+#define FAKE_TENANT_REST "<Parameters><member><Name>p</Name><Value>v</Value></member></Parameters><New/>"
+static inline struct fake_distribution *fake_tenant_add(struct fake *fake, const char *id, const char *reference)
+{
+  struct fake_distribution *tenant = fake_cf_add(fake, id, reference);
+  free(tenant->config);
+  tenant->config = fake_print("<Customizations><Certificate><Arn>%s</Arn></Certificate></Customizations>"
+                              FAKE_TENANT_REST, reference);
+  return tenant;
 }
 
 static inline struct fake_distribution *fake_cf_find(struct fake *fake, const char *id)
@@ -727,7 +739,7 @@ static inline void fake_cf_list(struct fake *fake, const char *url, struct cr_an
              ? at + fake->page + (found ? fake->overlap : 0) : fake->cf_count;
   bool more = to < fake->cf_count;
   for(int i = at; i < to; i++) {
-    count += !fake->cf[i].gone;
+    count += !fake->cf[i].gone && strncmp(fake->cf[i].id, "dt_", 3) != 0;
   }
   cr_buf_addf(&answer->body, "<DistributionList xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\">"
               "<MaxItems>100</MaxItems><IsTruncated>%s</IsTruncated><Quantity>%d</Quantity>", more ? "true" : "false",
@@ -741,7 +753,7 @@ static inline void fake_cf_list(struct fake *fake, const char *url, struct cr_an
     bool old = d->old_config && fake->mono_ms < d->changed_at + fake->listing_lag_ms;
     const char *config = old ? d->old_config : d->config;
     size_t begin, end;
-    if(d->gone) {
+    if(d->gone || strncmp(d->id, "dt_", 3) == 0) {
       continue;
     }
     fake_region(config, strlen(config), &begin, &end);
@@ -775,19 +787,64 @@ static inline void fake_cf_tenants(struct fake *fake, const struct cr_request *r
   free(body);
 }
 
+static inline void fake_tenant_show(const struct fake *fake, const struct fake_distribution *d, struct cr_answer *answer)
+{
+  const char *status = fake_status(fake, d);
+  cr_buf_addf(&answer->header_text, "etag: E%s%d\n", d->id, d->version);
+  cr_buf_addf(&answer->body, "<DistributionTenant xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Id>%s</Id>"
+              "%s%s%s%s</DistributionTenant>", d->id, d->config, d->statusless ? "" : "<Status>",
+              d->statusless ? "" : status, d->statusless ? "" : "</Status>");
+}
+
+/* Takes the request only when it is what was read, with another certificate in it. */
+static inline void fake_tenant_update(struct fake *fake, struct fake_distribution *d, const struct cr_request *request,
+                                      const char *given, struct cr_answer *answer)
+{
+  static const char open[] = "<UpdateDistributionTenantRequest xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\">";
+  static const char rest[] = "</Arn></Certificate></Customizations>" FAKE_TENANT_REST "</UpdateDistributionTenantRequest>";
+  char *etag = fake_print("E%s%d", d->id, d->version), *body;
+  body = fake_print("%.*s", (int)request->body_len, request->body);
+  if(!given || strcmp(given, etag) != 0) {
+    fake_error(answer, "UpdateDistributionTenant", given ? 412 : 400,
+               given ? "PreconditionFailed" : "InvalidIfMatchVersion", "The If-Match version does not fit.");
+  } else if(!fake_knows(fake, body)) {
+    fake_error(answer, "UpdateDistributionTenant", 400, "InvalidArgument", "The certificate is not valid.");
+  } else {
+    CHECK(strncmp(body, open, sizeof open - 1) == 0);
+    CHECK(strlen(body) > sizeof rest && strcmp(body + strlen(body) - (sizeof rest - 1), rest) == 0);
+    body[strlen(body) - strlen("</UpdateDistributionTenantRequest>")] = '\0';
+    fake_remember(fake, d->config);
+    fake_cf_change(fake, d, fake_print("%s", body + sizeof open - 1));
+    fake->puts++;
+    fake_tenant_show(fake, d, answer);
+  }
+  free(body);
+  free(etag);
+}
+
+static inline const char *fake_header(const struct cr_request *request, const char *name);
+
 static inline void fake_cf_serve(struct fake *fake, const char *operation, const struct cr_request *request,
                                  struct cr_answer *answer)
 {
   char id[64] = "";
-  const char *found = strstr(request->url, "/distribution/");
+  const char *found = strstr(request->url, "/distribution/"), *tenant = strstr(request->url, "/distribution-tenant/");
   if(found) {
     sscanf(found, "/distribution/%63[^/?]", id);
+  } else if(tenant) {
+    sscanf(tenant, "/distribution-tenant/%63[^/?]", id);
   }
   struct fake_distribution *d = fake_cf_find(fake, id);
   if(strcmp(operation, "ListDistributions") == 0) {
     fake_cf_list(fake, request->url, answer);
   } else if(strcmp(operation, "ListDistributionTenantsByCustomization") == 0) {
     fake_cf_tenants(fake, request, answer);
+  } else if(tenant && !d) {
+    fake_error(answer, operation, 404, "EntityNotFound", "The entity was not found.");
+  } else if(strcmp(operation, "GetDistributionTenant") == 0) {
+    fake_tenant_show(fake, d, answer);
+  } else if(strcmp(operation, "UpdateDistributionTenant") == 0) {
+    fake_tenant_update(fake, d, request, fake_header(request, "If-Match"), answer);
   } else if(!d) {
     fake_error(answer, operation, 404, "NoSuchDistribution", "The specified distribution does not exist.");
   } else if(strcmp(operation, "GetDistribution") == 0) {
@@ -824,6 +881,8 @@ static inline void fake_operation(const struct cr_request *request, char *out, s
     snprintf(out, size, "%.*s", (int)strcspn(request->body + 7, "&"), request->body + 7);
   } else if(strstr(path, "/distribution-tenants-by-customization")) {
     snprintf(out, size, "ListDistributionTenantsByCustomization");
+  } else if(strstr(path, "/distribution-tenant/")) {
+    snprintf(out, size, "%sDistributionTenant", strcmp(request->method, "PUT") == 0 ? "Update" : "Get");
   } else if(strcmp(request->method, "PUT") == 0) {
     snprintf(out, size, "UpdateDistribution");
   } else if(strstr(path, "/config")) {

@@ -174,7 +174,7 @@ static void test_still_in_use(void)
       fake.cf[i].changed_at = i == 3 ? fake.mono_ms : -2000000;
     }
     m = retired(&fake, "");
-    check_refused(m, &fake, "StillInUse", "NoDistribution", "changed distributions: E3");
+    check_refused(m, &fake, "StillInUse", "NoDistribution", "changed holders: E3");
     CHECK(fake.mono_ms < 10000);
     cr_machine_free(m);
     fake_free(&fake);
