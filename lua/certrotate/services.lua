@@ -21,8 +21,10 @@ local LISTINGS = {
   ["cloudfront:ListContinuousDeploymentPolicies"] =
     { item = "continuous_deployment_policy", plural = "continuous_deployment_policies",
       marker = "Marker", next_marker = "NextMarker", root = "ContinuousDeploymentPolicyList", items = "Items" },
-  ["cloudfront:ListDistributionTenantsByCustomization"] =
+  ["cloudfront:ListDistributionTenants"] =
     { item = "distribution_tenant", marker = "Marker", next_marker = "NextMarker", items = "DistributionTenantList" },
+  ["cloudfront:ListDistributionTenantsByCustomization"] =
+    { item = "tenant_by_customization", plural = "tenants_by_customization", marker = "Marker", next_marker = "NextMarker", items = "DistributionTenantList" },
   ["acm:ListCertificates"] =
     { item = "certificate", marker = "NextToken", next_marker = "NextToken", items = "CertificateSummaryList" },
   ["iam:ListServerCertificates"] =

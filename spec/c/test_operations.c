@@ -107,6 +107,17 @@ static void test_cloudfront_requests(void)
                 "<ListDistributionTenantsByCustomizationRequest xmlns=\"" NS "\"><WebACLArn>arn:x</WebACLArn>"
                 "<Marker>a&lt;&amp;b</Marker><MaxItems>5</MaxItems></ListDistributionTenantsByCustomizationRequest>",
                 NULL);
+  check_request("cloudfront", "ListDistributionTenants", "{\"Marker\":\"m\"}", "POST",
+                "https://cloudfront.amazonaws.com/2020-05-31/distribution-tenants",
+                "<ListDistributionTenantsRequest xmlns=\"" NS "\"><Marker>m</Marker><MaxItems>100</MaxItems>"
+                "</ListDistributionTenantsRequest>", NULL);
+  check_request("cloudfront", "GetDistributionTenant",
+                "{\"Identifier\":\"arn:aws:cloudfront::111122223333:distribution-tenant/dt_abc\"}", "GET",
+                "https://cloudfront.amazonaws.com/2020-05-31/distribution-tenant/"
+                "arn%3Aaws%3Acloudfront%3A%3A111122223333%3Adistribution-tenant%2Fdt_abc", "", NULL);
+  check_request("cloudfront", "UpdateDistributionTenant",
+                "{\"Id\":\"dt_1\",\"IfMatch\":\"E1\",\"UpdateDistributionTenantRequest\":\"<x/>\"}", "PUT",
+                "https://cloudfront.amazonaws.com/2020-05-31/distribution-tenant/dt_1", "<x/>", NULL);
 }
 
 static void test_headers(void)
@@ -208,6 +219,10 @@ static void test_refusals(void)
     { "cloudfront", "ListDistributionTenantsByCustomization", "{\"CertificateArn\":\"a\",\"WebACLArn\":\"b\"}",
       "either" },
     { "cloudfront", "ListDistributionTenantsByCustomization", "{\"CertificateArn\":\"a\",\"Body\":\"b\"}", "Body" },
+    { "cloudfront", "ListDistributionTenants", "{\"CertificateArn\":\"a\"}", "CertificateArn" },
+    { "cloudfront", "GetDistributionTenant", "{\"Id\":\"dt_1\"}", "Id" },
+    { "cloudfront", "UpdateDistributionTenant", "{\"Id\":\"dt_1\",\"IfMatch\":\"E\"}",
+      "UpdateDistributionTenantRequest" },
     { "acm", "DeleteCertificate", "{}", "CertificateArn" },
     { "acm", "AddTagsToCertificate", "{\"CertificateArn\":\"" ARN "\"}", "Tags" },
     { "acm", "ListCertificates", "{\"Includes\":[\"x\"]}", "Includes" },
@@ -251,11 +266,12 @@ static void test_tables(void)
           (row->service == CR_ACM || row->service == CR_QUOTAS || row->service == CR_SUPPORT));
     CHECK(!row->shape || row->protocol != CR_JSON11);
   }
-  CHECK(count == 40);
+  CHECK(count == 43);
   CHECK(cr_operation_at(count + 100) == NULL);
   /* What is not repeated blindly. */
   static const char *const once[] = { "ImportCertificate", "DeleteCertificate", "UploadServerCertificate",
                                       "UpdateServerCertificate", "DeleteServerCertificate", "UpdateDistribution",
+                                      "UpdateDistributionTenant",
                                       "RequestServiceQuotaIncrease", "CreateCase", "AddCommunicationToCase",
                                       "ResolveCase" };
   size_t found = 0;

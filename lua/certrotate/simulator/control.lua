@@ -6,7 +6,9 @@
 --   POST distributions   a raw DistributionConfig becomes a distribution (no certificate is judged); ?id= chooses the id
 --   POST distributions/ID        a raw DistributionConfig replaces one, as if somebody else had updated it
 --   POST certificates    { store, certificate, private_key, chain?, type?, name?, path?, reference?, region? }
---   POST tenants         { distribution, domains, certificate?, name? }
+--   POST tenants         { distribution, domains, certificate?, name? }: a tenant, not judged
+--   POST tenants/ID      { certificate? }: another certificate for it, not judged
+--   POST users           { certificate, arns = [...] }: what else uses it (load balancers); an empty list takes them out
 --   POST policies        { staging = [domain names], weight? | header?, value?, enabled? }: a policy, not judged
 --   POST policies/ID     the same fields: changed as if by somebody else; or { delete = true }
 --   POST credentials     { access_key_id, secret_access_key, session_token?, expires_at?, account_id? }
@@ -96,8 +98,13 @@ local function state(sim, query)
       certificates[#certificates + 1] = not query.brief and describe_certificate(sim, record) or nil
     end
   end
+  local tenant_list = json.list()
+  for _, tenant in ipairs(query.brief and {} or sim.store.tenant_list) do
+    tenant_list[#tenant_list + 1] = tenants.describe(sim, tenant)
+  end
   return {
     now = sim.clock:now(), account_id = sim.options.account_id, distributions = distributions, certificates = certificates,
+    tenants = tenant_list,
     counts = { distributions = #sim.store.ids, deployed = deployed, in_progress = in_progress,
       acm = #sim.store.acm_list, iam = #sim.store.iam_list, tenants = #sim.store.tenant_list },
     effects = sim.record.effects,
@@ -289,7 +296,16 @@ local get = {
   cases = support.report,
 }
 
+local function put_users(sim, given)
+  if not sim.store:certificate(given.certificate or "") or type(given.arns) ~= "table" then
+    return nil, "certificate and arns expected"
+  end
+  sim.store.foreign_users[given.certificate] = given.arns
+  return done(true)
+end
+
 local post = {
+  users = put_users,
   policies = put_policy,
   certificates = add_certificate, tenants = tenants.add, credentials = add_credentials, faults = add_faults,
   roles = function(sim, given)
@@ -308,7 +324,7 @@ local post = {
 }
 
 local function dispatch(sim)
-  local name, id = ngx.var.uri:match("^/_simulator/(%w+)/?([%w%-]*)$")
+  local name, id = ngx.var.uri:match("^/_simulator/(%w+)/?([%w%-_]*)$")
   local query = ngx.req.get_uri_args()
   sim = simulation.of(sim, query.account)
   id = id ~= "" and id or nil

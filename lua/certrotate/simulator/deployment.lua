@@ -35,20 +35,21 @@ function M.changing_certificate(sim, distribution)
   return distribution.rollout ~= nil and sim.clock:now() < distribution.rollout.till
 end
 
---- Takes note of an accepted configuration. `old` is nil for a new distribution.
----@param distribution certrotate.simulator.Distribution  with its new view and etag
----@param old? certrotate.simulator.View
-function M.apply(sim, distribution, old)
+--- Takes note of another certificate on a distribution or a tenant. Returns when every edge has it.
+---@param holder certrotate.simulator.Distribution|certrotate.simulator.Tenant  with its new etag
+---@param from? string   reference before; "" for none of its own, nil: the holder is new
+---@param to string
+---@return number till
+function M.apply_reference(sim, holder, from, to)
   local now = sim.clock:now()
-  distribution.changes = (distribution.changes or 0) + 1
-  local till = now + (old and trouble(sim, distribution) or duration(sim, distribution.id, distribution.etag))
-  local from, to = old and old.viewer.reference, distribution.view.viewer.reference
-  distribution.modified = now
-  distribution.deployed_at = math.max(distribution.deployed_at or 0, till)
-  if old and from ~= to then
-    distribution.rollout = { from = now, till = till, version = distribution.etag, old = sim.store:certificate(from) }
+  holder.changes = (holder.changes or 0) + 1
+  local till = now + (from and trouble(sim, holder) or duration(sim, holder.id, holder.etag))
+  holder.modified = now
+  holder.deployed_at = math.max(holder.deployed_at or 0, till)
+  if from and from ~= to then
+    holder.rollout = { from = now, till = till, version = holder.etag, old = sim.store:certificate(from) }
     local kept = {}
-    for _, left in ipairs(distribution.left) do
+    for _, left in ipairs(holder.left) do
       if now < left.until_ then
         kept[#kept + 1] = left
       end
@@ -56,8 +57,17 @@ function M.apply(sim, distribution, old)
     if from ~= "" then
       kept[#kept + 1] = { reference = from, until_ = till + sim.settings.in_use_lag }
     end
-    distribution.left = kept
+    holder.left = kept
   end
+  return till
+end
+
+--- Takes note of an accepted configuration. `old` is nil for a new distribution.
+---@param distribution certrotate.simulator.Distribution  with its new view and etag
+---@param old? certrotate.simulator.View
+function M.apply(sim, distribution, old)
+  local now = sim.clock:now()
+  local till = M.apply_reference(sim, distribution, old and old.viewer.reference, distribution.view.viewer.reference)
   sim.meter:change(old, distribution.view, now, sim.settings.meter_end == "deployed" and till or now)
 end
 
@@ -99,15 +109,12 @@ local function arrived(sim, now, from, till, edge, ...)
   return now >= till or now >= from + (till - from) * random.hash(sim.options.seed, "edge", edge, ...)
 end
 
---- What an edge presents for a distribution.
----@param edge integer
----@return certrotate.simulator.Material? material  nil: the default certificate
----@return string reference   "" for the default certificate
-function M.presented(sim, distribution, edge)
+-- Of one holder alone.
+local function presented(sim, holder, reference, edge)
   local now = sim.clock:now()
-  local record = sim.store:certificate(distribution.view.viewer.reference)
-  local rollout = distribution.rollout
-  if rollout and not arrived(sim, now, rollout.from, rollout.till, edge, distribution.id, rollout.version) then
+  local record = sim.store:certificate(reference)
+  local rollout = holder.rollout
+  if rollout and not arrived(sim, now, rollout.from, rollout.till, edge, holder.id, rollout.version) then
     record = rollout.old
   end
   if not record then
@@ -118,6 +125,21 @@ function M.presented(sim, distribution, edge)
     return record.previous, record.reference
   end
   return record.current, record.reference
+end
+
+--- What an edge presents for a distribution, or for a tenant of it: a certificate of the tenant's own wins.
+---@param edge integer
+---@param tenant? certrotate.simulator.Tenant
+---@return certrotate.simulator.Material? material  nil: the default certificate
+---@return string reference   "" for the default certificate
+function M.presented(sim, distribution, edge, tenant)
+  if tenant then
+    local material, reference = presented(sim, tenant, tenant.certificate or "", edge)
+    if material then
+      return material, reference
+    end
+  end
+  return presented(sim, distribution, distribution.view.viewer.reference, edge)
 end
 
 return M

@@ -9,6 +9,10 @@ local M = {}
 
 local function find_in(sim, name)
   local store = sim.store
+  local tenant = store.tenants[store.tenant_domains[name] or ""]
+  if tenant then
+    return store.distributions[tenant.distribution], false, tenant
+  end
   local id = store.aliases[name] or store.by_domain[name]
   if not id then
     local parent = name:match("^[^%.]+%.(.+)$")
@@ -26,16 +30,17 @@ end
 ---@return certrotate.simulator.Distribution?
 ---@return boolean by_domain
 ---@return certrotate.simulator.Simulation account
+---@return certrotate.simulator.Tenant? tenant   whose domain it is
 local function find(sim, name)
   name = name:lower()
-  local distribution, by_domain = find_in(sim, name)
+  local distribution, by_domain, tenant = find_in(sim, name)
   if distribution then
-    return distribution, by_domain, sim
+    return distribution, by_domain, sim, tenant
   end
   for _, account in pairs(sim.accounts) do
-    distribution, by_domain = find_in(account, name)
+    distribution, by_domain, tenant = find_in(account, name)
     if distribution then
-      return distribution, by_domain, account
+      return distribution, by_domain, account, tenant
     end
   end
   return nil, false, sim
@@ -63,14 +68,14 @@ function M.certificate()
   local counters = sim.edge
   counters.connections = counters.connections + 1
   local edge = math.floor(random.hash(sim.options.seed, "connection", counters.connections) * sim.settings.edges)
-  local distribution, by_domain, account
+  local distribution, by_domain, account, tenant
   if name then
-    distribution, by_domain, account = find(sim, name)
+    distribution, by_domain, account, tenant = find(sim, name)
   end
   local reference = ""
   if distribution and not by_domain then
     local material
-    material, reference = deployment.presented(account, distribution, edge)
+    material, reference = deployment.presented(account, distribution, edge, tenant)
     if material then
       local ok, err = present(material)
       if not ok then

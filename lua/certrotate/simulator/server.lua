@@ -175,9 +175,10 @@ end
 
 local function too_many(sim, request)
   local now, limits = sim.clock:wall(), sim.settings
-  if request.operation == "UpdateDistribution" then
+  local operation = request.operation
+  if operation == "UpdateDistribution" or operation == "UpdateDistributionTenant" then
     return sim.faults:limited("updates", limits.rate_updates, now)
-  elseif request.operation == "ImportCertificate" then
+  elseif operation == "ImportCertificate" then
     return sim.faults:limited("imports", limits.rate_imports, now)
   end
   return request.service == "cloudfront" and sim.faults:limited("reads", limits.rate_reads, now)

@@ -18,6 +18,8 @@ M.defaults = {
   json_message_key = "message",     -- or "Message", in errors of the JSON services
   policy_element = "empty",         -- ContinuousDeploymentPolicyId of who has none is in answers, or "absent"
   policy_certificates = "any",      -- to attach a policy, primary and staging copy must have the "same" certificate
+  tenant_status = true,             -- distribution tenants are shown with a Status
+  tenant_omitted = "cleared",       -- what becomes of members an update of a tenant leaves out: or "kept"
   in_use_lag = 0,                   -- seconds for which a certificate counts as in use after its last holder left
   store_list_lag = 0,               -- seconds for which listings of certificates do not show a fresh one
   import_lag = 0,                   -- seconds for which CloudFront does not know a fresh certificate
@@ -35,7 +37,7 @@ M.defaults = {
   meter_end = "deployed",           -- an association ends when the change away is "deployed", or at the "update"
   time_scale = 1,                   -- seconds the meter counts for one second
   edges = 64,                       -- places at which a connection may end
-  rate_updates = 0,                 -- UpdateDistribution calls a second; 0: no limit
+  rate_updates = 0,                 -- UpdateDistribution(Tenant) calls a second; 0: no limit
   rate_reads = 0,                   -- other CloudFront calls a second
   rate_imports = 0,                 -- ImportCertificate calls a second (AWS: 1)
   credential_lifetime = 0,          -- seconds temporary credentials live; 0: as long as was asked for
@@ -62,6 +64,7 @@ local allowed = {
   viewer_certificate_order = { modern = true, deprecated_first = true },
   key_algorithm = { hyphen = true, underscore = true },
   policy_element = { empty = true, absent = true },
+  tenant_omitted = { cleared = true, kept = true },
   policy_certificates = { any = true, same = true },
   meter_end = { deployed = true, update = true },
   quota_review = { manual = true, approve = true, deny = true },

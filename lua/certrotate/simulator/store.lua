@@ -43,7 +43,8 @@ function M.new()
     acm = {}, acm_list = {}, acm_imports = {},
     iam = {}, iam_by_id = {}, iam_list = {},
     distributions = {}, ids = {}, sorted = nil, aliases = {}, callers = {}, by_domain = {},
-    tenants = {}, tenant_list = {}, policies = {}, policy_list = {},
+    tenants = {}, tenant_list = {}, tenant_domains = {}, policies = {}, policy_list = {},
+    foreign_users = {},   -- ARNs outside CloudFront (load balancers) by certificate
     quota_values = {}, quota_requests = {}, cases = {},
   }, M)
 end
@@ -102,9 +103,16 @@ function M:users(reference, now)
     end
   end
   for _, tenant in ipairs(self.tenant_list) do
-    if tenant.certificate == reference then
+    local uses = tenant.certificate == reference
+    for _, left in ipairs(tenant.left) do
+      uses = uses or left.reference == reference and now < left.until_
+    end
+    if uses then
       arns[#arns + 1] = tenant.arn
     end
+  end
+  for _, arn in ipairs(self.foreign_users[reference] or {}) do
+    arns[#arns + 1] = arn
   end
   return arns
 end
@@ -117,6 +125,19 @@ function M:index(distribution, present)
   end
   self.callers[distribution.view.caller_reference] = value
   self.by_domain[distribution.domain] = value
+end
+
+--- The same of a tenant.
+function M:index_tenant(tenant, present)
+  for _, domain in ipairs(tenant.domains) do
+    self.tenant_domains[domain] = present and tenant.id or nil
+  end
+end
+
+function M:add_tenant(tenant)
+  self.tenants[tenant.id] = tenant
+  self.tenant_list[#self.tenant_list + 1] = tenant
+  self:index_tenant(tenant, true)
 end
 
 function M:add_distribution(distribution)

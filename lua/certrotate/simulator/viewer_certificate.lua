@@ -253,6 +253,24 @@ function M.judge(sim, distribution, view, old)
   return true
 end
 
+--- Judges the certificate of a distribution tenant's own.
+---@param reference string
+---@param domains string[]
+---@return boolean? ok
+---@return certrotate.simulator.Failure? err
+function M.judge_tenant(sim, reference, domains)
+  local record = usable(sim, { reference = reference, source = "acm" })
+  if not record then
+    return protocol.fail("InvalidArgument", 400, unusable)
+  end
+  for _, domain in ipairs(domains) do
+    if not x509.covers(record.current.leaf.names, domain) then
+      return protocol.fail("InvalidArgument", 400, uncovered)
+    end
+  end
+  return true
+end
+
 -- ── spelling ────────────────────────────────────────────────────────────────────────────────────────────────
 
 --- The element as the service answers it: the modern field and the deprecated pair. Bytes that say both already are
