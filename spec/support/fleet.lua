@@ -92,6 +92,27 @@ function M:run(argv, options)
   return command.run(argv, { environment = self:environment(options.environment), timeout = options.timeout })
 end
 
+--- Puts a multi-tenant distribution into the account, behind our back; returns its id.
+---@param reference string   of the ACM certificate its tenants live off
+function M:multi_tenant(reference)
+  self.added = (self.added or 0) + 1
+  local text = require("certrotate.simulator.seed_template").write({
+    caller_reference = "multi-tenant-" .. self.added, aliases = {}, enabled = true, staging = false, policy = "",
+    http_version = "http2", behaviors = 1, comment = "multi-tenant", origin = "origin.example.net",
+    viewer = { store = "acm", reference = reference, method = "sni-only", minimum = "TLSv1.2_2021" },
+  })
+  text = text:gsub("</DistributionConfig>", "<ConnectionMode>tenant-only</ConnectionMode>%0")
+  return assert(self.simulator:control("distributions", text)).id
+end
+
+--- Puts a distribution tenant into the account; returns its id.
+---@param parent string         id of a multi-tenant distribution
+---@param domains string[]
+---@param reference? string     of a certificate of its own
+function M:tenant(parent, domains, reference)
+  return assert(self.simulator:control("tenants", { distribution = parent, domains = domains, certificate = reference })).id
+end
+
 function M:state() return assert(self.simulator:control("state")) end
 function M:record() return assert(self.simulator:control("record")) end
 
@@ -127,27 +148,46 @@ function M:interfere(id, from, to)
   assert(self.simulator:control("distributions/" .. id, config))
 end
 
---- Another client disables a distribution and deletes it.
-function M:delete(id)
+-- Another client's signed request to CloudFront. Returns the answer.
+local function send(self, method, path, match)
   local core = require("certrotate.core")
-  self:interfere(id, "<Enabled>true</Enabled>", "<Enabled>false</Enabled>")
-  assert(self.simulator:control("clock", { pass = 60 }))
   local simulator = self.simulator
   local request = {
-    method = "DELETE", url = simulator.endpoint .. "/2020-05-31/distribution/" .. id, service = "cloudfront",
+    method = method, url = simulator.endpoint .. "/2020-05-31" .. path, service = "cloudfront",
     region = "us-east-1", access_key_id = simulator.access_key_id, secret_access_key = simulator.secret_access_key,
-    time = math.floor(simulator:control("clock").now),
-    headers = { ["If-Match"] = simulator:control("distributions/" .. id).etag },
+    time = math.floor(simulator:control("clock").now), headers = { ["If-Match"] = match },
   }
-  local headers = { ["If-Match"] = request.headers["If-Match"] }
+  local headers = { ["If-Match"] = match }
   for name, value in pairs(assert(core.sign(request))) do
     if type(name) == "number" then name, value = value[1], value[2] end
     headers[name] = value
   end
   local aws = assert(self:connect({ anonymous = true }))
-  local answer = assert(aws.loop:await({ http = { url = request.url, method = "DELETE", headers = headers } }))
-  assert(answer.status == 204, answer.body)
+  local answer = assert(aws.loop:await({ http = { url = request.url, method = method, headers = headers } }))
   aws:close()
+  return answer
+end
+
+--- Another client disables a distribution and deletes it.
+---@param id string
+function M:delete(id)
+  self:interfere(id, "<Enabled>true</Enabled>", "<Enabled>false</Enabled>")
+  assert(self.simulator:control("clock", { pass = 60 }))
+  local answer = send(self, "DELETE", "/distribution/" .. id, self.simulator:control("distributions/" .. id).etag)
+  assert(answer.status == 204, answer.body)
+end
+
+--- Another client promotes a staging distribution. Returns the answer's status and body.
+---@param primary string
+---@param staging string
+---@return integer
+---@return string
+function M:promote(primary, staging)
+  local etags = {}
+  for i, id in ipairs({ primary, staging }) do etags[i] = self.simulator:control("distributions/" .. id).etag end
+  local answer = send(self, "PUT", ("/distribution/%s/promote-staging-config?StagingDistributionId=%s"):format(primary,
+    staging), table.concat(etags, ", "))
+  return answer.status, answer.body
 end
 
 return M

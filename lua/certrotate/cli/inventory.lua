@@ -14,7 +14,7 @@ end
 
 -- A holder with every field, what AWS left out included: scripts should not have to know the defaults.
 local FIELDS = { "Id", "ARN", "DomainName", "Status", "reference", "store", "default_certificate", "SSLSupportMethod",
-                 "MinimumProtocolVersion", "Enabled", "Staging", "HttpVersion", "ConnectionMode", "Comment" }
+                 "MinimumProtocolVersion", "Enabled", "Staging", "HttpVersion", "ConnectionMode", "DistributionId", "Comment" }
 
 local function plain(json, holders)
   local list = {}
@@ -43,7 +43,7 @@ function M.run(context, args)
   local aws, err = context:connect(args)
   if not aws then return nil, err end
   local inventory
-  inventory, err = aws:inventory()
+  inventory, err = aws:inventory({ used_elsewhere = not args.holders })
   if not inventory then return nil, err end
   local report = require("certrotate.report.inventory")
   local json = require("certrotate.json")

@@ -139,7 +139,7 @@ local function read(self)
     return message.fail(context:reason(expiring))
   end
   if #self.page.lines == 0 then self:tell("Reading certificates and distributions …") end
-  job.start(args, function(work) return work.aws:inventory() end, function(inventory, err, done)
+  job.start(args, function(work) return work.aws:inventory({ used_elsewhere = true }) end, function(inventory, err, done)
     if not inventory then
       self:tell(message.wording(tostring(err)))
       return message.fail(err)

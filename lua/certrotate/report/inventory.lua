@@ -53,14 +53,20 @@ function M.text(inventory, options)
       if holder:dedicated_ip() then dedicated[holder.reference] = (dedicated[holder.reference] or 0) + 1 end
     end
   end
-  local rows, known = {}, {}
+  local rows, known, elsewhere = {}, {}, {}
   for _, certificate in ipairs(certificates) do
+    local others = certificate.used_elsewhere or {}
+    if #others > 0 then
+      elsewhere[#elsewhere + 1] = ("Used outside CloudFront: %s by %s; certrotate does not change that, and does not "
+        .. "retire the certificate meanwhile\n"):format(certificate.reference, table.concat(others, ", "))
+    end
     known[certificate.reference] = true
     rows[#rows + 1] = {
       certificate.store, certificate.name, certificate.not_after and fmt.date(certificate.not_after) or "?",
       M.left(certificate, inventory.taken_at), fmt.count(counts[certificate.reference] or 0),
       dedicated[certificate.reference] and fmt.count(dedicated[certificate.reference]) or "",
-      certificate.type == "AMAZON_ISSUED" and "AWS renews it" or "", certificate.reference,
+      certificate.type == "AMAZON_ISSUED" and "AWS renews it" or #others > 0 and ("+ %d elsewhere"):format(#others) or "",
+      certificate.reference,
     }
   end
   local parts = { certificate_table(rows, options.width) }
@@ -71,12 +77,18 @@ function M.text(inventory, options)
     end
     table.sort(strangers)
   end
-  local on_default = 0
+  local on_default, tenants, staging = 0, 0, 0
   for _, holder in ipairs(inventory.holders) do
     if holder.default_certificate then on_default = on_default + 1 end
+    if holder.Staging then staging = staging + 1 end
+    if holder.DistributionId then tenants = tenants + 1 end
   end
-  parts[#parts + 1] = ("\n%s, %s, %d on the default certificate\n"):format(
-    fmt.plural(#inventory.certificates, "certificate"), fmt.plural(#inventory.holders, "distribution"), on_default)
+  parts[#parts + 1] = ("\n%s, %s%s%s, %d on the default certificate\n"):format(
+    fmt.plural(#inventory.certificates, "certificate"), fmt.plural(#inventory.holders - tenants, "distribution"),
+    staging > 0 and (" (%d staging)"):format(staging) or "",
+    tenants > 0 and ", " .. fmt.plural(tenants, "distribution tenant") .. " with a certificate of their own" or "",
+    on_default)
+  for _, line in ipairs(elsewhere) do parts[#parts + 1] = line end
   if inventory.complete and #strangers > 0 then
     parts[#parts + 1] = "Used, but in neither store of this account: " .. table.concat(strangers, ", ") .. "\n"
   end
@@ -96,7 +108,9 @@ function M.holders(holders, width)
     rows[i] = {
       holder.Id, holder.Aliases[1] and table.concat(holder.Aliases, ", ") or holder.DomainName,
       holder:dedicated_ip() and "dedicated IP" or holder.SSLSupportMethod,
-      holder.Staging and "staging" or holder.Enabled and "enabled" or "disabled", holder.Status,
+      (holder.Staging and "staging" or holder.Enabled and "enabled" or "disabled")
+        .. (holder.DistributionId and ", tenant of " .. holder.DistributionId
+          or holder.ConnectionMode == "tenant-only" and ", multi-tenant" or ""), holder.Status,
     }
   end
   return table_report.text({ { title = "ID" }, { title = "ALIASES", shrink = true }, { title = "SSL METHOD" },

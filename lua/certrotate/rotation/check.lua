@@ -126,9 +126,9 @@ local function check_holders(facts, out)
   local in_progress = {}
   for _, holder in ipairs(facts.holders) do
     if holder.Status ~= "Deployed" then in_progress[#in_progress + 1] = holder.Id end
-    if facts.store == "iam" and holder.ConnectionMode == "tenant-only" then
-      finding(out, "refuse", "IamOnMultiTenant",
-        "%s is multi-tenant and takes ACM certificates only; use --store acm", holder.Id)
+    if facts.store == "iam" and holder.ConnectionMode:find("^tenant") then
+      finding(out, "refuse", "IamOnMultiTenant", "%s is %s and takes ACM certificates only; use --store acm", holder.Id,
+        holder.ConnectionMode == "tenant" and "a distribution tenant" or "multi-tenant")
     end
   end
   if #in_progress > 0 then
@@ -401,6 +401,11 @@ function M.run(aws, options)
     if not facts.old and err then return nil, err end
     -- IAM's ARN is as exact as the id, and the id is what distributions name.
     facts.replace = facts.old and facts.old.reference or facts.replace
+  end
+  if facts.replace then
+    local ok
+    ok, err = inventory_module.add_tenants_of(aws, facts.replace, inventory.holders)
+    if not ok then return nil, err end
   end
   facts.store = options.store or facts.old and facts.old.store or "acm"
   facts.to = already_stored(aws, facts, leaf)

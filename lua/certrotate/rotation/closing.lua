@@ -50,12 +50,15 @@ end
 function M.look(aws, plan, state)
   local holders, err = inventory_module.list_holders(aws)
   if not holders then return nil, err end
+  local ok
+  ok, err = inventory_module.add_tenants_of(aws, plan.from, holders)
+  if not ok then return nil, err end
   local found, planned = { left_behind = json.array({}), foreign = {} }, {}
   for _, holder in ipairs(plan:holders()) do planned[holder.Id] = true end
   local done
   done, err = aws.loop:each(suspects(plan, state, holders), 8, function(id)
     local reference, why = inventory_module.reference(aws, id)
-    if not reference and why.code ~= "NoSuchDistribution" then return nil, why end
+    if not reference and not inventory_module.is_gone(why) then return nil, why end
     if reference == plan.from and reference ~= state.to then
       found.left_behind[#found.left_behind + 1] = id
     elseif planned[id] and reference ~= state.to then

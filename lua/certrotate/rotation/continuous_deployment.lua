@@ -144,7 +144,7 @@ local function find_others(aws, inventory, staging, attached, policies)
   if wanted == 0 then return true end
   local candidates, found = {}, {}
   for _, holder in ipairs(inventory.holders) do
-    if not holder.Staging and holder.ConnectionMode ~= "tenant-only" and not attached[holder.Id] then
+    if not holder.Staging and not holder.ConnectionMode:find("^tenant") and not attached[holder.Id] then
       candidates[#candidates + 1] = holder.Id
     end
   end
@@ -209,7 +209,8 @@ end
 function M.find(aws, inventory, holders, references)
   local attached, policies, primaries, staging = {}, {}, {}, {}
   for _, holder in ipairs(holders) do
-    if not holder.Staging then primaries[#primaries + 1] = holder.Id end
+    -- Multi-tenant distributions and tenants take no policies.
+    if not holder.Staging and not holder.ConnectionMode:find("^tenant") then primaries[#primaries + 1] = holder.Id end
   end
   local ok, err = read_attached(aws, primaries, attached)
   if not ok then return nil, err end

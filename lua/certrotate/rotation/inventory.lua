@@ -1,7 +1,8 @@
---- Who presents which certificate: every distribution, every certificate of both stores, read whole.
+--- Who presents which certificate: every distribution, every distribution tenant, every certificate of both stores,
+-- read whole.
 --
--- The listing of distributions is the authority on who holds a certificate: CloudFront has no call that
--- answers it, and ACM's InUseBy follows with a delay (aws-reference 2.2).
+-- The listings of distributions and of their tenants are the authority on who holds a certificate; ACM's InUseBy follows
+-- with a delay (aws-reference 2.2).
 local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
 
@@ -21,7 +22,8 @@ local M = {}
 ---@field Enabled boolean
 ---@field Staging boolean
 ---@field HttpVersion string
----@field ConnectionMode string        "direct" or "tenant-only"
+---@field ConnectionMode string        "direct" or "tenant-only"; of a tenant "tenant"
+---@field DistributionId? string       of a tenant: the multi-tenant distribution it belongs to
 ---@field Comment string
 local Holder = { __name = "certrotate.Holder" }
 
@@ -49,6 +51,8 @@ function Holder:__tostring()
   if self:dedicated_ip() then traits[#traits + 1] = "dedicated IP" end
   if not self.Enabled then traits[#traits + 1] = "disabled" end
   if self.Staging then traits[#traits + 1] = "staging" end
+  if self.DistributionId then traits[#traits + 1] = "tenant of " .. self.DistributionId end
+  if self.ConnectionMode == "tenant-only" then traits[#traits + 1] = "multi-tenant" end
   if self.Status ~= "Deployed" then traits[#traits + 1] = self.Status end
   return ("%s %s%s"):format(self.Id, self.Aliases[1] or self.DomainName,
     #traits > 0 and " (" .. table.concat(traits, ", ") .. ")" or "")
@@ -65,6 +69,8 @@ end
 ---@field type? string        ACM: "IMPORTED", "AMAZON_ISSUED", "PRIVATE"
 ---@field arn string
 ---@field path? string        IAM
+---@field in_use? boolean     ACM, as the listing says
+---@field used_elsewhere? string[]  ACM, when asked for: ARNs outside CloudFront (load balancers, APIs) that use it
 local Certificate = {}
 Certificate.__index = Certificate
 Certificate.__name = "certrotate.StoredCertificate"
@@ -97,12 +103,32 @@ function M.holder(record)
   return setmetatable(record, Holder)
 end
 
---- Which certificate one distribution names now, asked of itself: a listing may lag.
+--- Whether an id is a distribution tenant's: the core goes by it too.
+---@param id string
+---@return boolean
+function M.is_tenant(id) return id:find("^dt_.") ~= nil end
+
+--- Whether a failure says that the holder asked for does not exist any more.
+---@param err certrotate.Error
+---@return boolean
+function M.is_gone(err) return err.code == "NoSuchDistribution" or err.code == "EntityNotFound" end
+
+-- The certificate of a tenant's own, "" when it has none.
+local function tenant_certificate(tenant)
+  return text(((tenant.Customizations or {}).Certificate or {}).Arn)
+end
+
+--- Which certificate one holder names now, asked of itself: a listing may lag.
 ---@param aws certrotate.Session
 ---@param id string
----@return string? reference   "" for the default certificate
+---@return string? reference   "" for the default certificate, or that of a tenant's distribution
 ---@return certrotate.Error?
 function M.reference(aws, id)
+  if M.is_tenant(id) then
+    local got, err = aws.cloudfront:get_distribution_tenant({ Identifier = id })
+    if not got then return nil, err end
+    return tenant_certificate(got.DistributionTenant or {})
+  end
   local got, err = aws.cloudfront:get_distribution_config({ Id = id })
   if not got then return nil, err end
   local viewer = (got.DistributionConfig or {}).ViewerCertificate or {}
@@ -122,12 +148,94 @@ local function next_page(operation, token, seen)
     message = "the listing says there is more and does not say where: it cannot be trusted; try again" })
 end
 
---- Reads every page of ListDistributions, each holder once (pages may shift while they are read).
+-- A tenant as a holder. Its viewers arrive at its own domains, the active ones; they come first.
+local function tenant_holder(tenant, parents)
+  local names, inactive = {}, {}
+  for _, domain in ipairs(tenant.Domains or {}) do
+    local list = domain.Status == "inactive" and inactive or names
+    list[#list + 1] = domain.Domain
+  end
+  for _, domain in ipairs(inactive) do names[#names + 1] = domain end
+  local reference = tenant_certificate(tenant)
+  local parent = parents[tenant.DistributionId] or {}
+  return setmetatable({
+    Id = tenant.Id, ARN = tenant.Arn, DistributionId = tenant.DistributionId, DomainName = names[1],
+    -- A Status is optional; without one there is nothing to wait for.
+    Status = tenant.Status or "Deployed", Aliases = names, Comment = text(tenant.Name), Enabled = tenant.Enabled ~= false,
+    HttpVersion = parent.HttpVersion, ConnectionMode = "tenant", SSLSupportMethod = "sni-only",
+    reference = reference, store = reference ~= "" and "acm" or nil,
+    MinimumProtocolVersion = parent.MinimumProtocolVersion,
+  }, Holder)
+end
+
+-- Every page of a listing of tenants; those that have no certificate of their own live off their distribution's, which
+-- is a holder itself.
+---@param aws certrotate.Session
+---@param filter table     parameters of ListDistributionTenantsByCustomization, or {}: all tenants
+---@param holders certrotate.Holder[]   gets them
+---@return integer? pages
+---@return certrotate.Error?
+local function add_tenants(aws, filter, holders)
+  local operation = filter.CertificateArn and "ListDistributionTenantsByCustomization" or "ListDistributionTenants"
+  local parents, seen, markers, marker, pages = {}, {}, {}, nil, 0
+  for _, holder in ipairs(holders) do parents[holder.Id], seen[holder.Id] = holder, true end
+  repeat
+    local page, err = aws.loop:await({ account = aws.account, service = "cloudfront", operation = operation,
+                                       params = { CertificateArn = filter.CertificateArn, Marker = marker } })
+    if not page then return nil, err end
+    pages = pages + 1
+    if page.DistributionTenantList ~= nil and type(page.DistributionTenantList) ~= "table" then
+      return nil, errors.new({ kind = "parse", code = "IncompletePage", operation = "cloudfront:" .. operation,
+        message = "a page of the listing is not complete: it cannot be trusted; try again" })
+    end
+    for _, tenant in ipairs(page.DistributionTenantList or {}) do
+      if type(tenant) ~= "table" or type(tenant.Id) ~= "string" or not M.is_tenant(tenant.Id) then
+        return nil, errors.new({ kind = "parse", code = "UnknownTenant", operation = "cloudfront:" .. operation,
+          message = ("the listing shows a distribution tenant with the id '%s', which certrotate cannot tell from a "
+            .. "distribution's"):format(type(tenant) == "table" and tostring(tenant.Id) or "?") })
+      end
+      if not seen[tenant.Id] and tenant_certificate(tenant) ~= "" then
+        seen[tenant.Id] = true
+        holders[#holders + 1] = tenant_holder(tenant, parents)
+      end
+    end
+    marker = nil
+    if text(page.NextMarker) ~= "" then
+      marker, err = next_page("cloudfront:" .. operation, page.NextMarker, markers)
+      if not marker then return nil, err end
+    end
+  until not marker
+  table.sort(holders, function(a, b) return a.Id < b.Id end)
+  return pages
+end
+
+--- Adds the distribution tenants that name a certificate and are not in the list already: AWS answers that directly,
+-- whatever the other listings say.
+---@param aws certrotate.Session
+---@param reference string
+---@param holders certrotate.Holder[]
+---@return boolean? ok
+---@return certrotate.Error?
+function M.add_tenants_of(aws, reference, holders)
+  -- IAM certificates are none for tenants, and there are none in China.
+  if not reference:find("^arn:[%w-]+:acm:") or aws.partition == "aws-cn" then return true end
+  local ok, err = add_tenants(aws, { CertificateArn = reference }, holders)
+  if ok then return true end
+  -- An endpoint without the operation (an emulation of AWS) has no tenants. A bare 404 may come from anything.
+  local unknown = err.code == "InvalidAction" or err.code == "UnknownOperation"
+    or err.status == 404 and err.code ~= "EntityNotFound" and err.code ~= "HTTP404"
+  if unknown then return true end
+  return nil, err
+end
+
+--- Reads every page of ListDistributions, each holder once (pages may shift while they are read), and where there are
+-- multi-tenant distributions every tenant with a certificate of its own.
 ---@param aws certrotate.Session
 ---@return certrotate.Holder[]? holders  ordered by id
 ---@return certrotate.Error|integer err_or_pages
 function M.list_holders(aws)
   local holders, seen, markers, marker, pages = {}, {}, {}, nil, 0
+  local multi_tenant = false
   repeat
     local answer, err = aws.loop:await({
       account = aws.account, service = "cloudfront", operation = "ListDistributions", view = "holders",
@@ -144,6 +252,7 @@ function M.list_holders(aws)
     for _, record in ipairs(page.Items or {}) do
       if not seen[record.Id] then
         seen[record.Id] = true
+        multi_tenant = multi_tenant or record.ConnectionMode == "tenant-only"
         holders[#holders + 1] = M.holder(record)
       end
     end
@@ -154,6 +263,11 @@ function M.list_holders(aws)
     end
   until not marker
   table.sort(holders, function(a, b) return a.Id < b.Id end)
+  if multi_tenant then
+    local more, err = add_tenants(aws, {}, holders)
+    if not more then return nil, err end
+    pages = pages + more
+  end
   return holders, pages
 end
 
@@ -177,6 +291,7 @@ function M.list_acm(aws)
         not_after = summary.NotAfter,
         key_type = summary.KeyAlgorithm and (summary.KeyAlgorithm:gsub("-", "_")),
         type = summary.Type,
+        in_use = summary.InUse,
       }, Certificate)
     end
     token = nil
@@ -217,10 +332,39 @@ function M.list_iam(aws)
   return list, pages
 end
 
+-- Asks ACM what uses the imported certificates. What is of CloudFront the listings tell better.
+---@param aws certrotate.Session
+---@param certificates certrotate.StoredCertificate[]
+---@return boolean? ok
+---@return certrotate.Error?
+local function find_used_elsewhere(aws, certificates)
+  local asked = {}
+  for _, one in ipairs(certificates) do
+    if one.store == "acm" and (one.type == nil or one.type == "IMPORTED") and one.in_use ~= false then
+      asked[#asked + 1] = one
+    end
+  end
+  return aws.loop:each(asked, 8, function(certificate)
+    local got, err = aws.acm:describe_certificate({ CertificateArn = certificate.reference })
+    if not got then
+      if err.code == "ResourceNotFoundException" then return true end   -- deleted since the listing
+      return nil, err
+    end
+    local list = {}
+    for _, arn in ipairs((got.Certificate or {}).InUseBy or {}) do
+      if type(arn) == "string" and not arn:find("^arn:[%w-]+:cloudfront:") then list[#list + 1] = arn end
+    end
+    table.sort(list)
+    certificate.used_elsewhere = list
+    return true
+  end)
+end
+
 --- Reads everything. A store that cannot be read leaves `complete` false and its error in `errors`, so that
 --- a caller who may list distributions but not, say, IAM still sees what there is.
 ---@param aws certrotate.Session
----@param options? { certificates?: boolean }  false: distributions only
+---@param options? { certificates?: boolean, used_elsewhere?: boolean }  certificates false: holders only;
+---        used_elsewhere: ask ACM, a call a certificate, what uses the imported ones outside CloudFront
 ---@return certrotate.Inventory?
 ---@return certrotate.Error?
 function M.build(aws, options)
@@ -241,6 +385,13 @@ function M.build(aws, options)
     else
       inventory.complete = false
       inventory.errors[#inventory.errors + 1] = more
+    end
+  end
+  if options.used_elsewhere then
+    local ok, err = find_used_elsewhere(aws, inventory.certificates)
+    if not ok then
+      inventory.complete = false
+      inventory.errors[#inventory.errors + 1] = err
     end
   end
   table.sort(inventory.certificates, function(a, b)

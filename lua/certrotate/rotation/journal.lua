@@ -5,6 +5,7 @@
 -- No key, no passphrase, no credentials: only references, ids, ETags and times.
 local core = require("certrotate.core")
 local errors = require("certrotate.errors")
+local inventory_module = require("certrotate.rotation.inventory")
 local json = require("certrotate.json")
 local mirror = require("certrotate.rotation.mirror")
 
@@ -255,7 +256,7 @@ M.FOREIGN = "its certificate was changed by somebody else meanwhile"
 ---@param failure { kind: string, code: string }
 ---@return boolean
 function M.is_conflict(failure)
-  return failure.kind == "conflict" or failure.code == "NoSuchDistribution"
+  return failure.kind == "conflict" or inventory_module.is_gone(failure)
 end
 
 --- When the overlap began: the first announced change of a charged holder that was really changed.
@@ -456,7 +457,7 @@ end
 ---@return certrotate.JournalState
 function Journal:state()
   local state = empty_state(self.plan)
-  -- Wave by holder, who is charged, and the plan. Ids begin with a capital, so these keys are none.
+  -- Wave by holder, who is charged, and the plan. No id is "charged" or "plan".
   local index = { charged = {}, plan = self.plan }
   for number, wave in ipairs(self.plan.waves) do
     for _, holder in ipairs(wave.holders) do

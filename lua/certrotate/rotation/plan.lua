@@ -24,6 +24,7 @@ M.DEPLOY_SECONDS, M.CALL_SECONDS = check.DEPLOY_SECONDS, check.CALL_SECONDS
 ---@field Enabled boolean
 ---@field Staging boolean
 ---@field charged boolean
+---@field DistributionId? string   of a distribution tenant
 
 ---@class certrotate.PlanWave
 ---@field name string
@@ -88,7 +89,7 @@ local function plan_holder(holder)
   return {
     Id = holder.Id, DomainName = holder.DomainName, Aliases = json.array(holder.Aliases),
     SSLSupportMethod = holder.SSLSupportMethod, Enabled = holder.Enabled, Staging = holder.Staging,
-    charged = policy_module.charged(holder),
+    charged = policy_module.charged(holder), DistributionId = holder.DistributionId,
   }
 end
 

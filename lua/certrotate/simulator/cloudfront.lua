@@ -232,6 +232,79 @@ local function update_distribution(sim, request, id)
   return protocol.xml(distribution_xml(sim, distribution), { ETag = distribution.etag })
 end
 
+-- The configuration of a staging distribution as its primary gets it: aliases, policy and caller reference stay the
+-- primary's, everything else, the certificate with it, comes from staging.
+local function promoted_text(primary, staging)
+  local text = staging.raw
+  local root = xml.parse(text)
+  local lead = root.tag:match("^(.-:)") or ""
+  local aliases = {}
+  for index, alias in ipairs(primary.view.aliases) do
+    aliases[index] = xml.element(lead .. "CNAME", alias)
+  end
+  local wanted = {
+    { "CallerReference", xml.element(lead .. "CallerReference", primary.view.caller_reference) },
+    { "Aliases", ("<%sAliases>%s%s</%sAliases>"):format(lead, xml.element(lead .. "Quantity", #aliases),
+      #aliases > 0 and ("<%sItems>%s</%sItems>"):format(lead, table.concat(aliases), lead) or "", lead) },
+    { "Staging", xml.element(lead .. "Staging", "false") },
+    { "ContinuousDeploymentPolicyId", xml.element(lead .. "ContinuousDeploymentPolicyId", primary.view.policy) },
+  }
+  local edits, added = {}, {}
+  for _, one in ipairs(wanted) do
+    local node = xml.child(root, one[1])
+    if node then
+      edits[#edits + 1] = { node.first, node.last, one[2] }
+    else
+      added[#added + 1] = one[2]
+    end
+  end
+  table.sort(edits, function(a, b) return a[1] > b[1] end)
+  text = text:sub(1, root.inner_last) .. table.concat(added) .. text:sub(root.inner_last + 1)
+  for _, edit in ipairs(edits) do
+    text = text:sub(1, edit[1] - 1) .. edit[3] .. text:sub(edit[2] + 1)
+  end
+  return text
+end
+
+-- UpdateDistributionWithStagingConfig: the promotion. If-Match holds both ETags, the primary's first.
+local function promote(sim, request, id)
+  local primary, err = find(sim, id)
+  if not primary then
+    return nil, err
+  end
+  local staging = sim.store.distributions[request.query.StagingDistributionId or ""]
+  if not staging then
+    return fail("NoSuchDistribution", 404, "The specified staging distribution does not exist.")
+  end
+  local match = request.headers["if-match"]
+  local first, second = tostring(match or ""):match("^%s*(E%w+)%s*,%s*(E%w+)%s*$")
+  if not first then
+    return fail("InvalidIfMatchVersion", 400, "The If-Match version is missing or not valid for the resource.")
+  elseif first ~= primary.etag or second ~= staging.etag then
+    return fail("PreconditionFailed", 412,
+      "The request failed because it didn't meet the preconditions in one or more request-header fields.")
+  end
+  local policy = policies.naming(sim, staging)
+  if not policy or primary.view.policy ~= policy.id then
+    return fail("IllegalUpdate", 400,
+      "The staging distribution is not associated with the primary distribution by a continuous deployment policy.")
+  end
+  local document
+  document, err = config.read(promoted_text(primary, staging), { update = true,
+    order = sim.settings.viewer_certificate_order, policy_element = sim.settings.policy_element })
+  if not document then
+    return nil, err
+  end
+  local ok
+  ok, err = viewer_certificate.judge(sim, primary, document.view, primary.view)
+  if not ok then
+    return nil, err
+  end
+  M.replace(sim, primary, document)
+  sim.record:effect("promotions")
+  return protocol.xml(distribution_xml(sim, primary), { ETag = primary.etag })
+end
+
 -- CreateDistributionWithTags wraps the configuration: cut it out, with the namespace it stood in.
 local function unwrap(body)
   local root, message = xml.parse(body)
@@ -482,6 +555,7 @@ local routes = {
   { "DELETE", "^/distribution/([^/]+)$", "DeleteDistribution", delete_distribution },
   { "GET", "^/distribution/([^/]+)/config$", "GetDistributionConfig", get_distribution_config },
   { "PUT", "^/distribution/([^/]+)/config$", "UpdateDistribution", update_distribution },
+  { "PUT", "^/distribution/([^/]+)/promote%-staging%-config$", "UpdateDistributionWithStagingConfig", promote },
   { "GET", "^/distributionsByWebACLId/([^/]+)$", "ListDistributionsByWebACLId", list_by_web_acl },
   { "GET", "^/tagging$", "ListTagsForResource", list_tags },
   { "POST", "^/tagging$", "TagResource", change_tags },

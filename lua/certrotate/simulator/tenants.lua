@@ -164,6 +164,7 @@ local function read_request(request)
   end
   local customizations = xml.child(root, "Customizations")
   local certificate = customizations and xml.child(customizations, "Certificate")
+  read.sent_customizations = customizations ~= nil
   read.certificate = certificate and (xml.value(certificate, "Arn") or "")
   read.distribution, read.enabled = xml.value(root, "DistributionId"), xml.value(root, "Enabled")
   return read
@@ -197,10 +198,8 @@ local function complete(sim, tenant, read)
       read.parts[name] = tenant.parts[name]
     end
   end
-  if not read.parts.Customizations then
-    read.certificate = nil
-  elseif read.parts.Customizations == tenant.parts.Customizations then
-    read.certificate = tenant.certificate
+  if not read.sent_customizations then
+    read.certificate = not cleared and tenant.certificate or nil
   end
   read.domains = read.domains or (cleared and {} or tenant.domains)
   return read

@@ -162,6 +162,8 @@ local function may_begin(aws, plan, identity, options)
   local inventory, err = inventory_module.build(aws, { certificates = false })
   if not inventory then return nil, err end
   local ok
+  ok, err = inventory_module.add_tenants_of(aws, plan.from, inventory.holders)
+  if not ok then return nil, err end
   ok, err = preflight.valid(aws, plan, identity)
   if not ok then return nil, err end
   local changes = plan:differences(inventory)

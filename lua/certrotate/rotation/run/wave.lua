@@ -1,4 +1,5 @@
 --- One wave of a run: its holders are changed, seen Deployed, looked at as viewers do, and watched for a while.
+local inventory_module = require("certrotate.rotation.inventory")
 local journal_module = require("certrotate.rotation.journal")
 local json = require("certrotate.json")
 local stopped = require("certrotate.rotation.run.base").stopped
@@ -152,8 +153,10 @@ end
 ---@return certrotate.Error?
 function M.probe(run, holder, within)
   local edge = run.aws.edge or {}
+  -- A tenant's viewers arrive at its own domain, not at its distribution's.
+  local own = inventory_module.is_tenant(holder.Id) and server_name(holder) or holder.DomainName
   return run:await("verify", {
-    server_name = server_name(holder), host = edge.host or holder.DomainName, port = edge.port or 443,
+    server_name = server_name(holder), host = edge.host or own, port = edge.port or 443,
     fingerprint = run.plan.identity.fingerprint, timeout = 10, within = within, every = 2,
   })
 end
