@@ -24,7 +24,8 @@ local LISTINGS = {
   ["cloudfront:ListDistributionTenants"] =
     { item = "distribution_tenant", marker = "Marker", next_marker = "NextMarker", items = "DistributionTenantList" },
   ["cloudfront:ListDistributionTenantsByCustomization"] =
-    { item = "tenant_by_customization", plural = "tenants_by_customization", marker = "Marker", next_marker = "NextMarker", items = "DistributionTenantList" },
+    { item = "tenant_by_customization", plural = "tenants_by_customization",
+      marker = "Marker", next_marker = "NextMarker", items = "DistributionTenantList" },
   ["acm:ListCertificates"] =
     { item = "certificate", marker = "NextToken", next_marker = "NextToken", items = "CertificateSummaryList" },
   ["iam:ListServerCertificates"] =

@@ -171,8 +171,8 @@ describe("distribution tenants", function()
       -- The answer to this request never comes: there the process is killed.
       assert(fleet.simulator:control("faults", { operation = point[1], kind = "hang", seconds = 60, when = point[2],
                                                  count = 1 }))
-      local process = command.start(fleet:identity_flags({ "apply", "--journal", journal, "--yes", "--policy", "cheapest",
-                                                           "--poll", "50ms", "--no-verify" }), { environment = fleet:environment() })
+      local process = command.start(fleet:identity_flags({ "apply", "--journal", journal, "--yes", "--policy",
+        "cheapest", "--poll", "50ms", "--no-verify" }), { environment = fleet:environment() })
       local deadline = core.monotonic() + 60
       local function fired() return fleet.simulator:control("faults").rules[1].fired == 1 end
       while not fired() and core.monotonic() < deadline do client:wait(0.02) end

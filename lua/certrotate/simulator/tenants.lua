@@ -143,7 +143,8 @@ local writable = { DistributionId = true, Domains = true, Customizations = true,
 local function read_request(request)
   local root, message = xml.parse(request.body)
   if not root or root.name ~= "UpdateDistributionTenantRequest" then
-    return fail("MalformedXML", 400, "The XML document is not valid: " .. (message or "UpdateDistributionTenantRequest expected."))
+    return fail("MalformedXML", 400, "The XML document is not valid: "
+      .. (message or "UpdateDistributionTenantRequest expected."))
   end
   local read = { parts = {} }
   for _, member in ipairs(root) do
@@ -157,7 +158,7 @@ local function read_request(request)
     read.domains = {}
     for _, member in ipairs(domains) do
       if #member ~= 1 or member[1].name ~= "Domain" then
-        return fail("MalformedXML", 400, "The XML document is not valid: a member of Domains holds a Domain and nothing else.")
+        return fail("MalformedXML", 400, "The XML document is not valid: unexpected element in a member of Domains.")
       end
       read.domains[#read.domains + 1] = member[1].text
     end
