@@ -65,8 +65,15 @@ end
 local function check_reference(facts, out)
   local reference = facts.replace
   if is_acm(reference) then
-    local region = reference:match("^arn:[%w-]+:acm:([%w-]+):")
-    if region ~= "us-east-1" then
+    local partition, region = reference:match("^arn:([%w-]+):acm:([%w-]+):")
+    if partition ~= (facts.partition or "aws") then
+      finding(out, "refuse", "WrongPartition", "%s is of the partition %s, this account of %s%s", reference, partition,
+        facts.partition or "aws", partition == "aws-us-gov" and "; AWS GovCloud (US) has no CloudFront"
+          or "; --profile and --region choose another")
+    elseif facts.partition == "aws-cn" then
+      finding(out, "refuse", "StoreInChina",
+        "%s is in ACM; CloudFront in China takes certificates of the IAM store only", reference)
+    elseif region ~= "us-east-1" then
       finding(out, "refuse", "WrongRegion",
         "%s is in %s; CloudFront takes ACM certificates of us-east-1 only", reference, tostring(region))
     end
@@ -407,7 +414,8 @@ function M.run(aws, options)
     ok, err = inventory_module.add_tenants_of(aws, facts.replace, inventory.holders)
     if not ok then return nil, err end
   end
-  facts.store = options.store or facts.old and facts.old.store or "acm"
+  facts.store = options.store or facts.old and facts.old.store
+    or (aws.partition == "aws-cn" and "iam" or "acm")
   facts.to = already_stored(aws, facts, leaf)
   facts.clock_offset = aws:clock_offset()
   facts.now = math.floor(aws.loop:now() + facts.clock_offset)

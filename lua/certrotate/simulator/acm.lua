@@ -2,6 +2,7 @@
 local certificate = require "certrotate.simulator.certificate"
 local deployment = require "certrotate.simulator.deployment"
 local json = require "certrotate.simulator.json"
+local partition = require "certrotate.simulator.partition"
 local protocol = require "certrotate.simulator.protocol"
 local quotas = require "certrotate.simulator.quotas"
 
@@ -229,7 +230,7 @@ function M.add(sim, material, options)
   local now = sim.clock:now()
   local record = {
     reference = options.reference
-      or ("arn:aws:acm:%s:%s:certificate/%s"):format(region, sim.options.account_id, sim.random:uuid()),
+      or ("arn:%s:acm:%s:%s:certificate/%s"):format(partition.of(sim), region, sim.options.account_id, sim.random:uuid()),
     store = "acm", region = region, type = options.type or "IMPORTED", created = now, imported = now, current = material,
     first = material.leaf, tags = options.tags or {},
   }

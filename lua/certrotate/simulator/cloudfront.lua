@@ -2,6 +2,7 @@
 local config = require "certrotate.simulator.distribution_config"
 local deployment = require "certrotate.simulator.deployment"
 local policies = require "certrotate.simulator.continuous_deployment"
+local partition = require "certrotate.simulator.partition"
 local protocol = require "certrotate.simulator.protocol"
 local random = require "certrotate.simulator.random"
 local tenants = require "certrotate.simulator.tenants"
@@ -78,7 +79,7 @@ function M.add(sim, document, ids)
   local id = ids.id or sim.random:distribution_id()
   local now = sim.clock:now()
   local distribution = {
-    id = id, arn = ("arn:aws:cloudfront::%s:distribution/%s"):format(sim.options.account_id, id),
+    id = id, arn = ("arn:%s:cloudfront::%s:distribution/%s"):format(partition.of(sim), sim.options.account_id, id),
     domain = ids.domain or sim.random:domain_name(), etag = sim.random:etag(), created = now, left = {}, versions = {},
     tags = {},
   }
@@ -502,7 +503,7 @@ end
 
 local function tagged(sim, request)
   local arn = request.query.Resource or ""
-  local id = arn:match("^arn:aws:cloudfront::%d+:distribution/(%w+)$")
+  local id = arn:match("^arn:[%w-]+:cloudfront::%d+:distribution/(%w+)$")
   local distribution = id and sim.store.distributions[id]
   if not distribution or distribution.arn ~= arn then
     return fail("NoSuchResource", 404, "A resource that was specified is not valid.")

@@ -1,5 +1,6 @@
 -- IAM's server certificates, and the account summary: query protocol.
 local certificate = require "certrotate.simulator.certificate"
+local partition = require "certrotate.simulator.partition"
 local protocol = require "certrotate.simulator.protocol"
 local quotas = require "certrotate.simulator.quotas"
 local time = require "certrotate.simulator.time"
@@ -89,7 +90,7 @@ end
 -- ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 local function arn_of(sim, record)
-  return ("arn:aws:iam::%s:server-certificate%s%s"):format(sim.options.account_id, record.path, record.name)
+  return ("arn:%s:iam::%s:server-certificate%s%s"):format(partition.of(sim), sim.options.account_id, record.path, record.name)
 end
 
 local function metadata(sim, record)

@@ -8,6 +8,7 @@ local iam = require "certrotate.simulator.iam"
 local interference = require "certrotate.simulator.interference"
 local json = require "certrotate.simulator.json"
 local metadata = require "certrotate.simulator.metadata"
+local partition = require "certrotate.simulator.partition"
 local protocol = require "certrotate.simulator.protocol"
 local quotas = require "certrotate.simulator.quotas"
 local sigv4 = require "certrotate.simulator.sigv4"
@@ -162,6 +163,9 @@ local function authenticate(sim, request)
   end
   local principal, err = sigv4.verify(request, {
     service = request.service, now = sim.clock:wall(),
+    is_region = function(region)
+      return partition.signs(sim, request.service, region)
+    end,
     credential = function(id)
       return sim.credentials[id]
     end,

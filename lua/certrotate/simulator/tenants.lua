@@ -1,6 +1,7 @@
 -- Distribution tenants: listing by certificate and by distribution, reading and updating one. An account has none unless
 -- the control endpoint put them there.
 local deployment = require "certrotate.simulator.deployment"
+local partition = require "certrotate.simulator.partition"
 local protocol = require "certrotate.simulator.protocol"
 local time = require "certrotate.simulator.time"
 local viewer_certificate = require "certrotate.simulator.viewer_certificate"
@@ -283,7 +284,7 @@ function M.add(sim, given, id)
     parts = { Customizations = customizations(given.certificate), Parameters = "<Parameters><member>"
       .. xml.element("Name", "tenantName") .. xml.element("Value", given.parameters or "a & b") .. "</member></Parameters>",
       ConnectionGroupId = "<ConnectionGroupId>cg_spec</ConnectionGroupId>" },
-    arn = ("arn:%s:cloudfront::%s:distribution-tenant/%s"):format(sim.options.partition or "aws", sim.options.account_id, id) }
+    arn = ("arn:%s:cloudfront::%s:distribution-tenant/%s"):format(partition.of(sim), sim.options.account_id, id) }
   sim.store:add_tenant(tenant)
   return M.describe(sim, tenant)
 end

@@ -1,5 +1,6 @@
 -- ViewerCertificate as CloudFront judges it: which certificate the element names, whether its fields agree, whether
 -- the certificate may serve the distribution, and how the service spells it in answers.
+local partition = require "certrotate.simulator.partition"
 local protocol = require "certrotate.simulator.protocol"
 local quotas = require "certrotate.simulator.quotas"
 local x509 = require "certrotate.simulator.x509"
@@ -164,7 +165,7 @@ local function usable(sim, viewer)
   local now = sim.clock:now()
   if not record or record.store ~= viewer.source or now < record.imported + sim.settings.import_lag then
     return nil
-  elseif record.store == "acm" and record.region ~= "us-east-1" then
+  elseif record.store == "acm" and (record.region ~= "us-east-1" or partition.of(sim) == "aws-cn") then
     return nil
   elseif record.store == "iam" and record.path:sub(1, 12) ~= "/cloudfront/" then
     return nil
