@@ -23,7 +23,9 @@
  *      -> { reference=, changed=bool, writes=, fingerprint= }
  *         the identity's leaf and chain under the ARN; every holder gets them. fails CONFLICT "ForeignCertificate" when
  *         neither the old nor the new one is there.
- * swap    { Id=, from=, to=, settle_patience=seconds (1800; IllegalUpdate),
+ * swap    { Id= (a distribution's, or a tenant's: "dt_..."), from=, to=, or, for a distribution on the default
+ *           certificate, instead of from: ssl_support_method=, minimum_protocol_version=; settle_patience=seconds (1800;
+ *           IllegalUpdate),
  *           visible_patience=seconds (90; InvalidViewerCertificate soon after an import) }
  *      -> { Id=, changed=bool, ETag=, Status= ("" when nothing was written), reads=, writes= (accepted) }
  *         fails CONFLICT "ForeignCertificate" when it names neither.

@@ -35,6 +35,7 @@ struct swap {
   struct cr_step step;
   const struct holder_kind *kind;
   const char *id, *from, *to;         /* in step.params */
+  const char *method, *protocol;      /* NULL but for a holder on the default certificate, which is attached to */
   int64_t settle_patience_ms, visible_patience_ms;
   int64_t settle_until, visible_until;   /* monotonic; 0: not begun */
   int rounds, settle_looks, visible_tries, deployed_refusals;
@@ -82,6 +83,13 @@ static void foreign(struct swap *swap, const char *config, size_t len)
                       : found.reference[0] ? found.reference
                       : swap->kind == &tenant_kind ? "no certificate of its own"
                                                    : "the default certificate";
+  if(swap->method) {
+    cr_fail(&err, CR_KIND_CONFLICT, "ForeignCertificate",
+            "%s names %s and is not on the default certificate any more: somebody else changed it; look at it, then plan "
+            "again", swap->id, names);
+    cr_step_fail(&swap->step, &err);
+    return;
+  }
   cr_fail(&err, CR_KIND_CONFLICT, "ForeignCertificate",
           "%s names %s, neither the old nor the new certificate: somebody else changed it; look at it, then plan again",
           swap->id, names);
@@ -276,7 +284,11 @@ static void have_config(struct cr_step *step, const struct cr_moment *now, const
   }
   cr_error_clear(&err);
   cr_buf_reset(&swap->edited);
-  if(swap->kind->edit(body->text, body->len, swap->from, swap->to, &swap->edited, &names, &err)) {
+  int rc = swap->method
+             ? cr_viewer_certificate_attach(body->text, body->len, swap->to, swap->method, swap->protocol,
+                                            &swap->edited, &names, &err)
+             : swap->kind->edit(body->text, body->len, swap->from, swap->to, &swap->edited, &names, &err);
+  if(rc) {
     if(err.kind == CR_KIND_PARSE && err.retryable) {
       again(swap, now, &err); /* cut short on the way */
       return;
@@ -329,7 +341,17 @@ static int init(struct cr_step *step, const struct cr_node *params, struct cr_er
   swap->to = cr_get_text(params, "to");
   swap->settle_patience_ms = cr_step_ms(params, "settle_patience", 1800);
   swap->visible_patience_ms = cr_step_ms(params, "visible_patience", 90);
-  if(cr_store_of(swap->from) == CR_STORE_NONE) {
+  swap->method = cr_get_text(params, "ssl_support_method");
+  swap->protocol = cr_get_text(params, "minimum_protocol_version");
+  if(!swap->method != !swap->protocol || !swap->method != (swap->from && *swap->from)) {
+    return cr_fail(err, CR_KIND_INPUT, "InvalidParameter",
+                   "swap: give 'from', or, for a holder on the default certificate, 'ssl_support_method' and "
+                   "'minimum_protocol_version'");
+  }
+  if(swap->method && swap->kind == &tenant_kind) {
+    return cr_fail(err, CR_KIND_INPUT, "InvalidParameter", "swap: a distribution tenant is not attached to");
+  }
+  if(!swap->method && cr_store_of(swap->from) == CR_STORE_NONE) {
     return cr_fail(err, CR_KIND_INPUT, "InvalidParameter",
                    "swap: 'from' must be an ACM certificate ARN or an IAM server certificate id");
   }
@@ -337,7 +359,7 @@ static int init(struct cr_step *step, const struct cr_node *params, struct cr_er
     return cr_fail(err, CR_KIND_INPUT, "InvalidParameter",
                    "swap: 'to' must be an ACM certificate ARN or an IAM server certificate id");
   }
-  if(strcmp(swap->from, swap->to) == 0) {
+  if(!swap->method && strcmp(swap->from, swap->to) == 0) {
     return cr_fail(err, CR_KIND_INPUT, "InvalidParameter", "swap: 'from' and 'to' are the same certificate");
   }
   return 0;
@@ -350,8 +372,10 @@ static void release(struct cr_step *step)
 
 static const struct cr_step_param params[] = {
   { "Id", CR_STEP_TEXT, true },
-  { "from", CR_STEP_TEXT, true },
+  { "from", CR_STEP_TEXT, false },
   { "to", CR_STEP_TEXT, true },
+  { "ssl_support_method", CR_STEP_TEXT, false },
+  { "minimum_protocol_version", CR_STEP_TEXT, false },
   { "settle_patience", CR_STEP_NUMBER, false },
   { "visible_patience", CR_STEP_NUMBER, false },
   { NULL, CR_STEP_TEXT, false },

@@ -155,3 +155,49 @@ int cr_viewer_certificate_swap(const char *config, size_t len, const char *from,
   cr_tree_free(&region.tree);
   return rc;
 }
+
+/* A word that needs no escaping and that AWS may know: sni-only, TLSv1.2_2021. */
+static bool is_word(const char *text)
+{
+  size_t len = text ? strlen(text) : 0;
+  for(size_t i = 0; i < len; i++) {
+    char c = text[i];
+    if(!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || strchr("-_.", c))) {
+      return false;
+    }
+  }
+  return len > 0 && len < 32;
+}
+
+int cr_viewer_certificate_attach(const char *config, size_t len, const char *to, const char *method,
+                                 const char *protocol, struct cr_buf *out, enum cr_names *names, struct cr_error *err)
+{
+  struct cr_region region;
+  struct cr_viewer_certificate now;
+  int rc;
+
+  *names = CR_NAMES_OTHER;
+  if(check_reference(to, "the new", err) < 0) {
+    return -1;
+  }
+  if(!is_word(method) || !is_word(protocol)) {
+    return cr_fail(err, CR_KIND_INPUT, "InvalidParameter", "'%.40s' is no %s",
+                   !is_word(method) ? method : protocol, !is_word(method) ? "SSLSupportMethod" : "MinimumProtocolVersion");
+  }
+  rc = cr_region_locate(&region, config, len, err);
+  if(rc == 0) {
+    weigh(&region, &now);
+    if(!now.disagree && cr_streq(now.reference, to)) {
+      *names = CR_NAMES_NEW;
+    } else if(!now.disagree && now.default_certificate) {
+      *names = CR_NAMES_OLD;
+      cr_region_attach(&region, to, method, protocol, out);
+      rc = cr_buf_check(out, "edited configuration", err);
+      if(rc < 0) {
+        cr_buf_reset(out);
+      }
+    }
+  }
+  cr_tree_free(&region.tree);
+  return rc;
+}

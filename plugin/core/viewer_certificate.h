@@ -37,4 +37,10 @@ int cr_viewer_certificate_read(const char *config, size_t len, struct cr_viewer_
 int cr_viewer_certificate_swap(const char *config, size_t len, const char *from, const char *to,
                                struct cr_buf *out, enum cr_names *names, struct cr_error *err);
 
+/* For a configuration on the default certificate: writes the same document naming `to`, served by `method`
+ * (SSLSupportMethod) with at least `protocol` (MinimumProtocolVersion). *names: OLD: it was on the default certificate,
+ * out is the edited document. NEW: it names `to` already. OTHER: it names another certificate. */
+int cr_viewer_certificate_attach(const char *config, size_t len, const char *to, const char *method,
+                                 const char *protocol, struct cr_buf *out, enum cr_names *names, struct cr_error *err);
+
 #endif

@@ -136,8 +136,7 @@ struct edit {
   const char *name[CR_FIELD_COUNT];   /* local name afterwards; NULL: the field is not touched */
   const char *value[CR_FIELD_COUNT];
   bool drop[CR_FIELD_COUNT];
-  enum cr_field insert;               /* to be added with insert_value; CR_FIELD_COUNT: nothing is missing */
-  const char *insert_value;
+  const char *insert[CR_FIELD_COUNT]; /* values of fields to be added */
 };
 
 static void decide(const struct cr_region *region, enum cr_store store, const char *to, struct edit *edit)
@@ -146,7 +145,6 @@ static void decide(const struct cr_region *region, enum cr_store store, const ch
   enum cr_field other = store == CR_STORE_ACM ? CR_FIELD_IAM : CR_FIELD_ACM;
 
   memset(edit, 0, sizeof *edit);
-  edit->insert = CR_FIELD_COUNT;
   if(region->field[target]) {
     edit->name[target] = cr_field_names[target];
     edit->value[target] = to;
@@ -155,8 +153,7 @@ static void decide(const struct cr_region *region, enum cr_store store, const ch
     edit->name[other] = cr_field_names[target];
     edit->value[other] = to;
   } else {
-    edit->insert = target; /* only the deprecated pair names the certificate so far */
-    edit->insert_value = to;
+    edit->insert[target] = to; /* only the deprecated pair names the certificate so far */
   }
   if(region->value[CR_FIELD_TWIN].len) {
     edit->name[CR_FIELD_TWIN] = cr_field_names[CR_FIELD_TWIN];
@@ -177,15 +174,25 @@ static size_t space_before(const struct cr_region *region, size_t at, size_t flo
   return at;
 }
 
+static void put_new_fields(struct cr_buf *out, const struct cr_region *region, size_t space, const struct edit *edit)
+{
+  for(int i = 0; i < CR_FIELD_COUNT; i++) {
+    if(edit->insert[i]) {
+      put_new_field(out, region, space, (enum cr_field)i, edit->insert[i]);
+    }
+  }
+}
+
+/* New fields stand behind CloudFrontDefaultCertificate, or first where there is none. */
 static void put_document(struct cr_buf *out, const struct cr_region *region, const struct edit *edit)
 {
   const struct cr_node *by_default = region->field[CR_FIELD_DEFAULT];
   size_t done = 0, inner = region->element->inner.begin, room = out->max - out->len;
 
   cr_buf_reserve(out, region->len + EDIT_ROOM < room ? region->len + EDIT_ROOM : room);
-  if(edit->insert != CR_FIELD_COUNT && !by_default) {
+  if(!by_default) {
     put(out, region, 0, inner);
-    put_new_field(out, region, inner, edit->insert, edit->insert_value);
+    put_new_fields(out, region, inner, edit);
     done = inner;
   }
   for(const struct cr_node *child = region->element->first; child; child = child->next) {
@@ -203,10 +210,10 @@ static void put_document(struct cr_buf *out, const struct cr_region *region, con
       put(out, region, done, child->outer.begin);
       cr_region_put_field(out, region, child, edit->name[field], edit->value[field]);
       done = child->outer.end;
-    } else if(edit->insert != CR_FIELD_COUNT && child == by_default) {
+    }
+    if(child == by_default) {
       put(out, region, done, child->outer.end);
-      put_new_field(out, region, space_before(region, child->outer.begin, inner), edit->insert,
-                    edit->insert_value);
+      put_new_fields(out, region, space_before(region, child->outer.begin, inner), edit);
       done = child->outer.end;
     }
   }
@@ -217,5 +224,38 @@ void cr_region_edit(const struct cr_region *region, enum cr_store store, const c
 {
   struct edit edit;
   decide(region, store, to, &edit);
+  put_document(out, region, &edit);
+}
+
+/* A field gets its value where it stands, or is added. */
+static void set(const struct cr_region *region, struct edit *edit, enum cr_field field, const char *value)
+{
+  if(region->field[field]) {
+    edit->name[field] = cr_field_names[field];
+    edit->value[field] = value;
+  } else {
+    edit->insert[field] = value;
+  }
+}
+
+void cr_region_attach(const struct cr_region *region, const char *to, const char *method, const char *protocol,
+                      struct cr_buf *out)
+{
+  enum cr_store store = cr_store_of(to);
+  enum cr_field other = store == CR_STORE_ACM ? CR_FIELD_IAM : CR_FIELD_ACM;
+  struct edit edit;
+
+  memset(&edit, 0, sizeof edit);
+  set(region, &edit, CR_FIELD_DEFAULT, "false");
+  set(region, &edit, store == CR_STORE_ACM ? CR_FIELD_ACM : CR_FIELD_IAM, to);
+  set(region, &edit, CR_FIELD_METHOD, method);
+  set(region, &edit, CR_FIELD_PROTOCOL, protocol);
+  edit.drop[other] = region->field[other] != NULL;
+  if(region->field[CR_FIELD_TWIN]) {
+    set(region, &edit, CR_FIELD_TWIN, to);
+  }
+  if(region->field[CR_FIELD_SOURCE]) {
+    set(region, &edit, CR_FIELD_SOURCE, cr_store_word(store));
+  }
   put_document(out, region, &edit);
 }

@@ -67,6 +67,10 @@ size_t cr_tag_name_length(const char *at, size_t len);
 /* viewer_certificate_edit.c: appends the document naming `to`, a reference to something in `store`. A failed append is
  * found by cr_buf_check. */
 void cr_region_edit(const struct cr_region *region, enum cr_store store, const char *to, struct cr_buf *out);
+/* The same for a region on the default certificate, which has no way of serving one yet: SSLSupportMethod and
+ * MinimumProtocolVersion are given. */
+void cr_region_attach(const struct cr_region *region, const char *to, const char *method, const char *protocol,
+                      struct cr_buf *out);
 /* Appends one element as it stands but for its local name and its character data; "<A/>" is opened. */
 void cr_region_put_field(struct cr_buf *out, const struct cr_region *region, const struct cr_node *node,
                          const char *name, const char *value);

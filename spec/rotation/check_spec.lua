@@ -38,7 +38,7 @@ describe("check", function()
     assert.same({ "refuse AliasNotCovered" }, codes({ names = { "other.example" } , holders = { made.holder("E1") } }))
     assert.same({ "refuse IamOnMultiTenant" },
       codes({ store = "iam", holders = { made.holder("E1", { ConnectionMode = "tenant-only" }) } }))
-    assert.same({ "refuse WrongPartition", "refuse StoreInChina" }, codes({ partition = "aws-cn" }))
+    assert.same({ "refuse StoreInChina", "refuse WrongPartition" }, codes({ partition = "aws-cn" }))
     assert.same({ "refuse HttpVersionsDiffer" },
       codes({ holders = { made.holder("E1"), made.holder("E2", { HttpVersion = "http1.1" }) } }))
     assert.same({ "refuse UnknownHolder" }, codes({ unknown_only = { "E9" } }))

@@ -22,6 +22,7 @@ local function traits(holder)
     or holder.SSLSupportMethod == "vip" and "dedicated IP, not charged" or holder.SSLSupportMethod }
   if not holder.Enabled then list[#list + 1] = "disabled" end
   if holder.Staging then list[#list + 1] = "staging" end
+  if holder.attach then list[#list + 1] = "attached: on the default certificate so far" end
   if holder.DistributionId then list[#list + 1] = "tenant of " .. holder.DistributionId end
   return table.concat(list, ", ")
 end

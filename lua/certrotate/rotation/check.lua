@@ -10,6 +10,8 @@ local policy_module = require("certrotate.rotation.policy")
 local quota_module = require("certrotate.rotation.quota")
 local stored = require("certrotate.rotation.stored")
 
+local unpack = table.unpack or unpack   -- 5.1 has the global
+
 local M = {}
 
 -- What a deployment takes where nothing better is known, and the three calls of one change.
@@ -28,6 +30,9 @@ M.CALL_SECONDS = 1.5
 ---@field wait_for_quota? number             seconds the rotation may wait for a higher one: too low is no refusal then
 ---@field continuous_deployment? "detach"    change holders under a continuous-deployment policy too, as units: the
 ---                                          policy is detached meanwhile; default: they are left out
+---@field attach? string[]                  ids of distributions on the default certificate that get the new one too
+---@field ssl_support_method? "sni-only"|"vip"  how it is served there; needed with `attach`, refused without
+---@field minimum_protocol_version? string   there; default TLSv1.2_2021, with vip TLSv1
 ---@field deploy_seconds? number             what a deployment takes, for what is told about that
 ---@field inventory? certrotate.Inventory
 
@@ -37,6 +42,7 @@ M.CALL_SECONDS = 1.5
 ---@field nothing_to_do? string              why there is nothing to do
 ---@field inventory? certrotate.Inventory
 ---@field holders certrotate.Holder[]        what would be changed, units included
+---                                          those attached to have a field `attach`
 ---@field units certrotate.Unit[]            those of the continuous deployments that would be changed as a unit
 ---@field left_out { Id: string, reason: string }[]
 ---@field store "acm"|"iam"
@@ -193,6 +199,17 @@ local function check_others(facts, out)
   end
 end
 
+local function check_attached(facts, out)
+  for _, problem in ipairs(facts.attach_problems or {}) do finding(out, "refuse", "Attach", "%s", problem) end
+  for _, holder in ipairs(facts.holders) do
+    if holder.attach then
+      finding(out, "warn", "Attached", "%s is on the default certificate and gets the new one, by %s with at least %s%s",
+        holder.Id, holder.attach.SSLSupportMethod, holder.attach.MinimumProtocolVersion,
+        holder:dedicated_ip() and ": dedicated IP addresses, charged for from then on" or "")
+    end
+  end
+end
+
 local function check_quota(facts, out)
   local needed = quota_module.needed(facts.inventory, facts.holders, facts.to)
   local findings = needed and quota_module.findings(facts.dedicated_ip_quota, needed, facts.wait_for_quota) or {}
@@ -225,6 +242,7 @@ function M.evaluate(facts)
     finding(out, "refuse", "StoreInChina", "CloudFront in China takes certificates of the IAM store only; use --store iam")
   end
   check_aliases(facts, out)
+  check_attached(facts, out)
   if facts.method == "reimport" then
     -- No distribution is touched: what holds for a change of theirs does not matter.
     for _, one in ipairs(method_module.findings(facts)) do out[#out + 1] = one end
@@ -280,12 +298,95 @@ local function choose_holders(facts, only)
   facts.holders, facts.left_out, facts.unknown_only = chosen, left_out, unknown
 end
 
+-- What a distribution is attached with unless something else is said, and what CloudFront takes with dedicated IPs.
+local MINIMUM = { ["sni-only"] = "TLSv1.2_2021", vip = "TLSv1" }
+local WITH_VIP = { SSLv3 = true, TLSv1 = true }
+
+-- How the attached ones would be served, or nil and what is wrong with that.
+local function attach_method(options)
+  local method, minimum = options.ssl_support_method, options.minimum_protocol_version
+  if not MINIMUM[method] then
+    return nil, ("attaching needs an explicit SSL method%s: --ssl-support-method sni-only, or vip (dedicated IP addresses, "
+      .. "charged for)"):format(method and (", not '%s'"):format(tostring(method)) or "")
+  end
+  minimum = minimum or MINIMUM[method]
+  if method == "vip" and not WITH_VIP[minimum] then
+    return nil, ("--minimum-protocol-version %s is not possible with vip: SSLv3 or TLSv1"):format(minimum)
+  elseif method ~= "vip" and not minimum:find("^TLSv1[%w._]*$") then
+    return nil, ("--minimum-protocol-version %s is not possible with %s: one of AWS's names, such as TLSv1.2_2021")
+      :format(minimum, method)
+  end
+  return { SSLSupportMethod = method, MinimumProtocolVersion = minimum }
+end
+
+-- What keeps a distribution from being attached to, or nil.
+local function attach_obstacle(facts, id, holder, attach)
+  if not holder then return ("no distribution %s in this account"):format(id) end
+  if holder.reference == facts.replace and facts.replace then
+    return ("%s uses the certificate to be replaced, and is changed without --attach"):format(id)
+  elseif not holder.default_certificate then
+    return ("%s uses %s, not the default certificate; only a rotation of that one changes it"):format(id,
+      holder.reference == "" and "its distribution's certificate" or holder.reference)
+  elseif holder.ConnectionMode == "tenant-only" and (attach.SSLSupportMethod ~= "sni-only" or facts.store ~= "acm") then
+    return ("%s is multi-tenant and takes ACM certificates with sni-only"):format(id)
+  end
+  return nil
+end
+
+-- Adds the distributions on the default certificate that were asked for. As holders they are copies that look as they
+-- will, so that costs and quotas count them.
+local function choose_attached(facts, options)
+  local problems = {}
+  facts.attach_problems, facts.attached = problems, {}
+  if not options.attach then
+    if options.ssl_support_method or options.minimum_protocol_version then
+      problems[1] = "--ssl-support-method and --minimum-protocol-version belong to --attach: what a holder has is never "
+        .. "changed by a rotation"
+    end
+    return
+  end
+  local attach, why = attach_method(options)
+  if not attach then
+    problems[1] = why
+    return
+  end
+  for _, id in ipairs(options.attach) do
+    local holder = facts.inventory:holder(id)
+    -- Attached by an earlier, interrupted run: just done.
+    local done = holder and facts.to and holder.reference == facts.to
+    local obstacle = not done and attach_obstacle(facts, id, holder, attach)
+    if obstacle then
+      problems[#problems + 1] = obstacle
+    elseif not done and not facts.attached[id] then
+      local record = { attach = attach, SSLSupportMethod = attach.SSLSupportMethod, default_certificate = false,
+                       MinimumProtocolVersion = attach.MinimumProtocolVersion }
+      for key, value in pairs(holder) do
+        if record[key] == nil then record[key] = value end
+      end
+      facts.attached[id] = inventory_module.holder(record)
+      facts.holders[#facts.holders + 1] = facts.attached[id]
+    end
+  end
+end
+
 -- Finds the continuous deployments among the chosen holders, and takes out those that are not to be changed.
 local function choose_units(aws, facts, options)
   local err
   facts.units, err = continuous_deployment.find(aws, facts.inventory, facts.holders,
     { from = facts.replace, to = facts.to })
   if not facts.units then return nil, err end
+  local units = {}
+  for _, unit in ipairs(facts.units) do
+    local parts = { unit.primary, unpack(unit.staging) }
+    for _, id in ipairs(parts) do
+      if facts.attached[id] then
+        facts.attach_problems[#facts.attach_problems + 1] = ("%s takes part in a continuous deployment (policy %s), under "
+          .. "which CloudFront refuses certificate changes"):format(id, unit.policy)
+      end
+    end
+    if #unit.holders > 0 then units[#units + 1] = unit end
+  end
+  facts.units = units
   local named
   if options.only then
     named = {}
@@ -312,6 +413,7 @@ end
 -- wanted, and what a dedicated-IP holder of them needs.
 local function gather_swap(aws, facts, options)
   choose_holders(facts, options.only)
+  choose_attached(facts, options)
   local ok, err = choose_units(aws, facts, options)
   if not ok then return nil, err end
   if facts.store == "iam" then
@@ -331,6 +433,10 @@ local function gather_reimport(aws, facts, options)
   choose_holders(facts, nil)
   facts.units, facts.only, facts.verify, facts.known = {}, options.only, options.verify, {}
   facts.asked_store = options.store
+  if options.attach then
+    facts.attach_problems = { "--attach gives a distribution the new certificate's reference, and by a reimport there is "
+      .. "none; use --method swap" }
+  end
   for _, holder in ipairs(facts.inventory.holders) do facts.known[holder.ARN] = true end
   if not facts.old or facts.old.store ~= "acm" then return true end
   local err

@@ -11,8 +11,9 @@ local check = require("certrotate.rotation.check")
 
 local M = {}
 
--- 2: with units, which an older certrotate would change without detaching, and never attach again. 3: a reimport, which
--- it would take for a swap.
+-- What an older certrotate would not heed makes a plan of a version it refuses. 2: with units, which it would change
+-- without detaching, and never attach again. 3: a reimport, which it would take for a swap; holders that are attached to,
+-- which it would leave alone.
 M.VERSION = 3
 M.DEPLOY_SECONDS, M.CALL_SECONDS = check.DEPLOY_SECONDS, check.CALL_SECONDS
 
@@ -25,6 +26,7 @@ M.DEPLOY_SECONDS, M.CALL_SECONDS = check.DEPLOY_SECONDS, check.CALL_SECONDS
 ---@field Staging boolean
 ---@field charged boolean
 ---@field DistributionId? string   of a distribution tenant
+---@field attach? { SSLSupportMethod: string, MinimumProtocolVersion: string }  it is on the default certificate so far
 
 ---@class certrotate.PlanWave
 ---@field name string
@@ -90,6 +92,7 @@ local function plan_holder(holder)
     Id = holder.Id, DomainName = holder.DomainName, Aliases = json.array(holder.Aliases),
     SSLSupportMethod = holder.SSLSupportMethod, Enabled = holder.Enabled, Staging = holder.Staging,
     charged = policy_module.charged(holder), DistributionId = holder.DistributionId,
+    attach = holder.attach,
   }
 end
 
@@ -196,6 +199,13 @@ local function predict_reimport(prediction)
   return prediction
 end
 
+local function attaches(holders)
+  for _, holder in ipairs(holders) do
+    if holder.attach then return true end
+  end
+  return false
+end
+
 --- A plan from facts; no I/O, no clock.
 ---@param facts table  from, store, holders, units?, left_out, findings, identity (CertificateInfo), files, policy, now,
 ---                    endpoint, deploy_seconds?, call_seconds?, expected?, cost?, settings?, method?, method_reason?,
@@ -229,8 +239,8 @@ function M.compute(facts)
     if type(value) ~= "function" then options[key] = value end
   end
   local plan = {
-    version = reimport and 3 or #(facts.units or {}) > 0 and 2 or 1, created = math.floor(facts.now),
-    endpoint = facts.endpoint or "", account = facts.account, from = facts.from,
+    version = (reimport or attaches(facts.holders)) and 3 or #(facts.units or {}) > 0 and 2 or 1,
+    created = math.floor(facts.now), endpoint = facts.endpoint or "", account = facts.account, from = facts.from,
     store = facts.store, method = facts.method or "swap", method_reason = facts.method_reason,
     identity = { fingerprint = leaf.fingerprint, names = json.array(leaf.names), not_before = leaf.not_before,
                  not_after = leaf.not_after, key_type = leaf.key_type, subject = leaf.subject },
@@ -374,6 +384,11 @@ local function check_shape(data)
     if problem then return ("wave %d, its continuous deployment: %s"):format(i, problem) end
     for _, holder in ipairs(wave.holders) do
       if type(holder) ~= "table" or type(holder.Id) ~= "string" then return ("wave %d has no list of holders"):format(i) end
+      local attach = holder.attach
+      if attach ~= nil and (type(attach) ~= "table" or type(attach.SSLSupportMethod) ~= "string"
+        or type(attach.MinimumProtocolVersion) ~= "string") then
+        return ("wave %d does not say how %s is attached to"):format(i, holder.Id)
+      end
     end
   end
   return nil
@@ -421,7 +436,8 @@ end
 -- What differs in one holder that is still there, as texts behind its id.
 local function holder_differences(planned, now)
   local list = {}
-  if now.SSLSupportMethod ~= planned.SSLSupportMethod then
+  -- What the default certificate is served by says nothing.
+  if now.SSLSupportMethod ~= planned.SSLSupportMethod and not now.default_certificate then
     list[#list + 1] = ("changed from %s to %s"):format(planned.SSLSupportMethod, now.SSLSupportMethod)
   end
   if now.Enabled ~= planned.Enabled then list[#list + 1] = now.Enabled and "is now enabled" or "is now disabled" end
@@ -447,7 +463,8 @@ function Plan:differences(inventory, to)
     local now = there[holder.Id]
     if not now then
       changes[#changes + 1] = ("%s does not exist any more"):format(holder.Id)
-    elseif now.reference ~= self.from and now.reference ~= to then
+    elseif now.reference ~= to and (holder.attach and not now.default_certificate
+      or not holder.attach and now.reference ~= self.from) then
       changes[#changes + 1] = ("%s now uses %s"):format(holder.Id,
         now.reference == "" and "the default certificate" or now.reference)
     else

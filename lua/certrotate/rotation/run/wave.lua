@@ -39,7 +39,11 @@ function M.swap(run, index, holder)
   if not ok then return nil, err end
   state.begun[id] = state.begun[id] or intent.at
   local asked = run.aws.loop:monotonic()
-  local result, failure = run:await("swap", { Id = id, from = run.plan.from, to = state.to })
+  local attach = holder.attach or {}
+  local result, failure = run:await("swap", {
+    Id = id, from = not holder.attach and run.plan.from or nil, to = state.to,
+    ssl_support_method = attach.SSLSupportMethod, minimum_protocol_version = attach.MinimumProtocolVersion,
+  })
   run:tell_pace()
   -- Begun by an earlier run whose answer got lost, and found done: that run's change, not nobody's.
   local changed = result and (result.changed or begun_before)
