@@ -401,6 +401,39 @@ static void test_crash(void)
   }
 }
 
+/* A holder on the default certificate: attached to, once, and only from there. */
+static void test_attach(void)
+{
+  struct fake fake;
+  set_up(&fake);
+  fake_cf_change(&fake, &fake.cf[0], fake_config("E1", ""));
+  fake.cf[0].deployed_at = 0;
+  for(int i = 0; i < 3; i++) {
+    struct cr_account *account = fake_account();
+    struct cr_error err;
+    char *json = fake_print("{\"Id\":\"E1\",\"to\":\"%s\",\"ssl_support_method\":\"sni-only\","
+                            "\"minimum_protocol_version\":\"TLSv1.2_2021\"}", new_arn);
+    struct cr_machine *m = fake_step("swap", account, json, NULL, &err);
+    CHECK(m != NULL);
+    cr_account_unref(account);
+    free(json);
+    if(i == 2) {
+      fake_cf_change(&fake, &fake.cf[0], fake_config("E1", third_arn));
+    }
+    fake_run(&fake, m, 1000000);
+    if(i < 2) {
+      check_result(m, &fake, i == 0, 1, i == 0);
+      CHECK(is_new(&fake) && strstr(fake.cf[0].config, "sni-only"));
+    } else {
+      fake_check_failed(m, &fake, "step:swap", CR_KIND_CONFLICT, "ForeignCertificate");
+      CHECK(strstr(m->error.message, "not on the default certificate any more") != NULL);
+    }
+    cr_machine_free(m);
+  }
+  CHECK(fake.puts == 1);
+  fake_free(&fake);
+}
+
 static void test_parameters(void)
 {
   static const struct {
@@ -413,6 +446,13 @@ static void test_parameters(void)
     { "{\"Id\":\"E1\",\"from\":\"ASCAEXAMPLEEXAMPLE001\",\"to\":\"www\"}", "InvalidParameter", "'to'" },
     { "{\"Id\":\"E1\",\"from\":\"ASCAEXAMPLEEXAMPLE001\",\"to\":\"ASCAEXAMPLEEXAMPLE001\"}", "InvalidParameter",
       "same" },
+    { "{\"Id\":\"E1\",\"to\":\"ASCAEXAMPLEEXAMPLE002\"}", "InvalidParameter", "'from'" },
+    { "{\"Id\":\"E1\",\"to\":\"ASCAEXAMPLEEXAMPLE002\",\"ssl_support_method\":\"vip\"}", "InvalidParameter",
+      "'minimum_protocol_version'" },
+    { "{\"Id\":\"E1\",\"from\":\"ASCAEXAMPLEEXAMPLE001\",\"to\":\"ASCAEXAMPLEEXAMPLE002\","
+      "\"ssl_support_method\":\"vip\",\"minimum_protocol_version\":\"TLSv1\"}", "InvalidParameter", "'from'" },
+    { "{\"Id\":\"dt_1\",\"to\":\"ASCAEXAMPLEEXAMPLE002\",\"ssl_support_method\":\"vip\","
+      "\"minimum_protocol_version\":\"TLSv1\"}", "InvalidParameter", "tenant" },
     { "{\"Id\":\"E1\",\"from\":\"ASCAEXAMPLEEXAMPLE001\",\"to\":\"ASCAEXAMPLEEXAMPLE002\",\"form\":1}",
       "UnknownParameter", "'form'" },
     { "{\"Id\":\"E1\",\"from\":\"ASCAEXAMPLEEXAMPLE001\",\"to\":\"ASCAEXAMPLEEXAMPLE002\",\"settle_patience\":-1}",
@@ -478,6 +518,7 @@ int main(void)
   test_odd_configurations();
   test_stores();
   test_crash();
+  test_attach();
   test_parameters();
   for(int i = 0; i < 3; i++) {
     X509_free(leaf[i]);

@@ -841,6 +841,82 @@ static void test_damage(void)
   cr_buf_free(&made.text);
 }
 
+/* --- attaching, to the byte */
+
+#define VIP "<SSLSupportMethod>vip</SSLSupportMethod>"
+#define TLS1 "<MinimumProtocolVersion>TLSv1</MinimumProtocolVersion>"
+
+static const struct swap_case attaches[] = {
+  /* as CloudFront answers */
+  {V(DEFAULT("true") VIP TLS1 SOURCE("cloudfront")), NULL, NEW, CR_NAMES_OLD,
+   V(DEFAULT("false") ACM(NEW) SNI TLS12 SOURCE("acm"))},
+  {V(DEFAULT("true") VIP TLS1 SOURCE("cloudfront")), NULL, IAM_NEW, CR_NAMES_OLD,
+   V(DEFAULT("false") IAM(IAM_NEW) SNI TLS12 SOURCE("iam"))},
+  /* the least there is; unknown elements, comments, white space stay */
+  {V(DEFAULT("true")), NULL, NEW, CR_NAMES_OLD, V(DEFAULT("false") ACM(NEW) SNI TLS12)},
+  {V("\n <!--a-->\n " DEFAULT(" true ") "\n <New/>\n"), NULL, NEW, CR_NAMES_OLD,
+   V("\n <!--a-->\n " DEFAULT(" false ") "\n " ACM(NEW) "\n " SNI "\n " TLS12 "\n <New/>\n")},
+  /* only the deprecated pair, empty elements, another order, a prefix */
+  {V(SOURCE("cloudfront") "<Certificate/>"), NULL, NEW, CR_NAMES_OLD,
+   V(DEFAULT("false") ACM(NEW) SNI TLS12 SOURCE("acm") TWIN(NEW))},
+  {V(TLS1 "<IAMCertificateId/><ACMCertificateArn/>" DEFAULT("true")), NULL, NEW, CR_NAMES_OLD,
+   V(TLS12 ACM(NEW) DEFAULT("false") SNI)},
+  {"<c:D xmlns:c='u'><c:ViewerCertificate><c:CloudFrontDefaultCertificate>true</c:CloudFrontDefaultCertificate>"
+   "</c:ViewerCertificate></c:D>", NULL, NEW, CR_NAMES_OLD,
+   "<c:D xmlns:c='u'><c:ViewerCertificate><c:CloudFrontDefaultCertificate>false</c:CloudFrontDefaultCertificate>"
+   "<c:ACMCertificateArn>" NEW "</c:ACMCertificateArn><c:SSLSupportMethod>sni-only</c:SSLSupportMethod>"
+   "<c:MinimumProtocolVersion>TLSv1.2_2021</c:MinimumProtocolVersion></c:ViewerCertificate></c:D>"},
+  /* done; somebody's; cannot be told */
+  {V(DEFAULT("false") ACM(NEW) SNI TLS12 SOURCE("acm")), NULL, NEW, CR_NAMES_NEW, NULL},
+  {V(DEFAULT("false") ACM(OLD) SNI TLS12 SOURCE("acm")), NULL, NEW, CR_NAMES_OTHER, NULL},
+  {V(DEFAULT("true") ACM(OLD)), NULL, NEW, CR_NAMES_OTHER, NULL},
+  {V(DEFAULT("true") DEFAULT("true")), NULL, NEW, CR_NAMES_OTHER, NULL},
+  {V(SNI), NULL, NEW, CR_NAMES_OTHER, NULL},
+};
+
+static void test_attach(void)
+{
+  for(size_t i = 0; i < sizeof attaches / sizeof attaches[0]; i++) {
+    const struct swap_case *one = &attaches[i];
+    struct cr_buf out;
+    struct cr_error err;
+    enum cr_names names;
+    struct cr_viewer_certificate got;
+    cr_error_clear(&err);
+    cr_buf_init(&out, (size_t)1 << 20);
+    CHECK(cr_viewer_certificate_attach(one->config, strlen(one->config), one->to, "sni-only", "TLSv1.2_2021", &out,
+                                       &names, &err) == 0);
+    CHECK(names == one->names);
+    if(names != one->names) {
+      printf("  case %zu (%d, %s): %s\n", i, (int)names, err.message, one->config);
+    }
+    if(one->want) {
+      CHECK_STR(cr_buf_str(&out), one->want);
+      CHECK(cr_viewer_certificate_read(out.data, out.len, &got, NULL) == 0 && !got.disagree && !got.default_certificate);
+      CHECK_STR(got.reference, one->to);
+      CHECK_STR(got.ssl_support_method, "sni-only");
+    } else {
+      CHECK(out.len == 0);
+    }
+    cr_buf_free(&out);
+  }
+  static const char *const bad[][3] = {
+    { "www", "sni-only", "TLSv1" }, { NEW, "", "TLSv1" }, { NEW, "sni-only", "" }, { NEW, "a<b", "TLSv1" },
+    { NEW, "sni-only", "TLSv1 " }, { NEW, "sni-onlysni-onlysni-onlysni-only", "TLSv1" },
+  };
+  for(size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    struct cr_buf out;
+    struct cr_error err;
+    enum cr_names names;
+    cr_error_clear(&err);
+    cr_buf_init(&out, (size_t)1 << 20);
+    CHECK(cr_viewer_certificate_attach(attaches[0].config, strlen(attaches[0].config), bad[i][0], bad[i][1], bad[i][2],
+                                       &out, &names, &err) < 0);
+    CHECK(err.kind == CR_KIND_INPUT && out.len == 0);
+    cr_buf_free(&out);
+  }
+}
+
 int main(void)
 {
   random_seed();
@@ -853,5 +929,6 @@ int main(void)
   test_small_buffer();
   test_random();
   test_damage();
+  test_attach();
   return check_end();
 }

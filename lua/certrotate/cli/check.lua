@@ -14,6 +14,11 @@ function M.flags(command)
     :choices({ "swap", "reimport", "auto" })
   command:flag("--no-verify", "Do not look at the certificate really served after each wave.")
   command:option("--only", "Change only these distributions (ids)."):args("+")
+  command:option("--attach", "Give the new one to these distributions too, which are on the default certificate so far.")
+    :args("+")
+  command:option("--ssl-support-method", "How --attach serves it: sni-only, or vip (dedicated IP addresses, charged for).")
+    :choices({ "sni-only", "vip" })
+  command:option("--minimum-protocol-version", "MinimumProtocolVersion of --attach; default TLSv1.2_2021, with vip TLSv1.")
   command:flag("--detach-continuous-deployment", "Change distributions under a continuous-deployment policy too: "
     .. "detach it, change primary and staging, attach it again. Default: they are left out.")
   command:option("--dedicated-ip-quota",
@@ -22,10 +27,18 @@ end
 
 --- The options check and plan share.
 function M.options(context, args)
+  if args.attach and not args.ssl_support_method then
+    context:usage("--attach needs --ssl-support-method sni-only, or vip (dedicated IP addresses, charged for)")
+  elseif not args.attach and (args.ssl_support_method or args.minimum_protocol_version) then
+    context:usage("--ssl-support-method and --minimum-protocol-version belong to --attach: "
+      .. "what a holder has is never changed by a rotation")
+  end
   local identity, files = context:identity(args)
   if not identity then return nil, files end
   return {
     method = args.method, verify = not args.no_verify,
+    attach = args.attach, ssl_support_method = args.ssl_support_method,
+    minimum_protocol_version = args.minimum_protocol_version,
     replace = args.replace, with = identity, files = files, store = args.store, only = args.only, trust = args.trust,
     continuous_deployment = args.detach_continuous_deployment and "detach" or nil,
     dedicated_ip_quota = context:number(args.dedicated_ip_quota, "--dedicated-ip-quota", 1),
