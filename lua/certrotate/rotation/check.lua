@@ -10,8 +10,6 @@ local policy_module = require("certrotate.rotation.policy")
 local quota_module = require("certrotate.rotation.quota")
 local stored = require("certrotate.rotation.stored")
 
-local unpack = table.unpack or unpack   -- 5.1 has the global
-
 local M = {}
 
 -- What a deployment takes where nothing better is known, and the three calls of one change.
@@ -377,7 +375,8 @@ local function choose_units(aws, facts, options)
   if not facts.units then return nil, err end
   local units = {}
   for _, unit in ipairs(facts.units) do
-    local parts = { unit.primary, unpack(unit.staging) }
+    local parts = { unit.primary }
+    for _, id in ipairs(unit.staging) do parts[#parts + 1] = id end
     for _, id in ipairs(parts) do
       if facts.attached[id] then
         facts.attach_problems[#facts.attach_problems + 1] = ("%s takes part in a continuous deployment (policy %s), under "
