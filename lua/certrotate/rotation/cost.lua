@@ -2,16 +2,35 @@
 --
 -- CloudFront charges USD 600 a month for each certificate that at least one enabled distribution serves
 -- with dedicated IP addresses, pro rata by the hour: 600 * hours / hours of that month (CloudFront pricing).
--- Months are taken in UTC and started hours count whole unless told otherwise: AWS publishes neither.
+-- Months are taken in UTC and started hours count whole unless told otherwise: AWS publishes neither, nor whether an
+-- hour begins with the association or with the clock's.
 local fmt = require("certrotate.fmt")
 
 local M = {}
 
 ---@class certrotate.CostOptions
 ---@field price? number              USD a month for one certificate (default 600)
----@field rounding? "hour"|"exact"   whole started hours (default), or to the second
+---@field rounding? "hour"|"clock"|"exact"   whole hours from the beginning (default), every hour of the clock that is
+---                                touched, or to the second
 
-M.PRICE = 600
+M.PRICE, M.HOUR = 600, 3600
+M.ROUNDINGS = { hour = true, clock = true, exact = true }
+
+--- What is wrong with cost options, or nil.
+---@param options? certrotate.CostOptions
+---@return string?
+function M.problem(options)
+  if options == nil then return nil end
+  if type(options) ~= "table" then return "a table with `price` and `rounding` expected, got " .. type(options) end
+  local price, rounding = options.price, options.rounding
+  if price ~= nil and (type(price) ~= "number" or price ~= price or price < 0 or price == math.huge) then
+    return "`price` must be dollars a month, got " .. tostring(price)
+  end
+  if rounding ~= nil and not M.ROUNDINGS[rounding] then
+    return "`rounding` must be hour, clock or exact, got " .. tostring(rounding)
+  end
+  return nil
+end
 
 --- The UTC month a time lies in.
 ---@param time number  Unix seconds
@@ -33,8 +52,11 @@ function M.charge(from, to, options)
   options = options or {}
   local price = options.price or M.PRICE
   if to <= from then return 0 end
-  if (options.rounding or "hour") == "hour" then
-    to = from + math.ceil((to - from) / 3600) * 3600
+  local rounding = options.rounding or "hour"
+  if rounding == "hour" then
+    to = from + math.ceil((to - from) / M.HOUR) * M.HOUR
+  elseif rounding == "clock" then
+    from, to = math.floor(from / M.HOUR) * M.HOUR, math.ceil(to / M.HOUR) * M.HOUR
   end
   local total, at = 0, from
   while at < to do
@@ -62,6 +84,33 @@ end
 ---@return number seconds
 function M.one_at_a_time(charged, call, deploy)
   return charged > 0 and (charged - 1) * (call + deploy) + deploy or 0
+end
+
+--- The least overlap there can be, whatever the order of the changes: the k-th change cannot be made before the rate
+--- allows it, and of all orders the one with the longest deployment first ends soonest.
+---@param times number[]      seconds each holder's deployment takes
+---@param interval? number    seconds between two changes AWS lets through (default 0: as many as one likes)
+---@param burst? integer      changes it lets through at once before that (default 1)
+---@return number seconds     from the first change until the last holder is Deployed
+function M.least_overlap(times, interval, burst)
+  local longest_first, least = {}, 0
+  for i, seconds in ipairs(times) do longest_first[i] = seconds end
+  table.sort(longest_first, function(a, b) return a > b end)
+  for k, seconds in ipairs(longest_first) do
+    least = math.max(least, math.max(0, k - (burst or 1)) * (interval or 0) + seconds)
+  end
+  return least
+end
+
+--- When to begin what takes so long, so that it touches no more hours of the clock than it must: now, or with the
+--- next full hour.
+---@param now number       Unix seconds
+---@param seconds number   expected overlap
+---@return number time
+function M.aligned(now, seconds)
+  local touched = math.ceil((now + seconds) / M.HOUR) - math.floor(now / M.HOUR)
+  if touched <= math.max(1, math.ceil(seconds / M.HOUR)) then return now end
+  return math.ceil(now / M.HOUR) * M.HOUR
 end
 
 return M
