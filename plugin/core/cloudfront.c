@@ -18,6 +18,11 @@ static const struct cr_param by_id[] = {
   { .name = NULL },
 };
 
+static const struct cr_param by_resource[] = {
+  { .name = "Resource", .place = CR_IN_QUERY, .required = true },
+  { .name = NULL },
+};
+
 static const struct cr_param update[] = {
   { .name = "Id", .place = CR_IN_PATH, .required = true },
   { .name = "IfMatch", .place = CR_IN_HEADER, .wire = "If-Match", .required = true },
@@ -193,5 +198,7 @@ const struct cr_operation cr_cloudfront_operations[] = {
   { CLOUDFRONT, .name = "ListContinuousDeploymentPolicies", .method = "GET",
     .path = VERSION "/continuous-deployment-policy", .params = listing, .idempotent = true,
     .wrap = "ContinuousDeploymentPolicyList", .prepare = list_by_the_hundred },
+  { CLOUDFRONT, .name = "ListTagsForResource", .method = "GET", .path = VERSION "/tagging", .params = by_resource,
+    .idempotent = true, .wrap = "Tags" },
   { .name = NULL },
 };

@@ -56,6 +56,11 @@ static void test_golden(void)
       {"cloudfront", "GetDistribution", NULL, PAIRS("Id=EDFDVBD6EXAMPLE"),
        "https://cloudfront.amazonaws.com/2020-05-31/distribution/EDFDVBD6EXAMPLE", "GET", "",
        "cddd8a0c1864544b30092a99837597661ef4dfa928d808c411bd23fb45b787a6"},
+      {"cloudfront", "ListTagsForResource", NULL,
+       PAIRS("Resource=arn:aws:cloudfront::111122223333:distribution/EDFDVBD6EXAMPLE"),
+       "https://cloudfront.amazonaws.com/2020-05-31/tagging"
+       "?Resource=arn%3Aaws%3Acloudfront%3A%3A111122223333%3Adistribution%2FEDFDVBD6EXAMPLE",
+       "GET", "", "4f482399a72ecbad8afc75eca526dcd705ddb9e66511de6106886eead977de1d"},
       {"cloudfront", "UpdateDistribution", NULL,
        PAIRS("Id=EDFDVBD6EXAMPLE", "IfMatch=E2QWRUHAPOMQZL",
              "DistributionConfig=<DistributionConfig "

@@ -89,6 +89,73 @@ describe("policy", function()
     end
   end)
 
+  it("cheapest aligns only the burst, and pauses only behind the canaries", function()
+    local waves = assert(policy.waves(policy.cheapest({ canary = 1, pause = true, align = true }), fleet(), context))
+    assert.equal("look at what was changed", waves[1].pause)
+    assert.same({ nil, nil, true }, { waves[1].align, waves[2].align, waves[3].align })
+    assert.is_nil(waves[3].pause)
+  end)
+
+  it("staged takes by size, share, tag, list and function, and then the rest", function()
+    local holders = fleet()
+    for _, holder in ipairs(holders) do holder.Tags = { tier = holder.Id == "E1" and "edge" or "back" } end
+    holders[#holders].Tags = nil
+    local staged = policy.staged({ { size = 1, soak = 60, pause = "look at the shop" }, { "20%", parallel = 2 },
+      "tag:tier=edge", { list = { "E4VIP" } }, { where = function(holder) return holder.Id == "E3VIP" end } })
+    assert.is_true(staged.tags)
+    local waves = assert(policy.waves(staged, holders, context))
+    local found = {}
+    for i, wave in ipairs(waves) do found[i] = wave.name .. ": " .. ids(wave) end
+    -- 20% of seven are two, rounded up.
+    assert.same({ "1: E6STAGE", "20%: E5OFF E7VIPOFF", "tag:tier=edge: E1", "E4VIP: E4VIP", "where: E3VIP", "rest: E2" }, found)
+    assert.same({ 60, "look at the shop", 2 }, { waves[1].soak, waves[1].pause, waves[2].parallel })
+    assert.equal("policy staged { stages = 1, 20%, tag:tier=edge, E4VIP, where }", tostring(staged))
+    -- A stage that finds nobody is no wave.
+    waves = assert(policy.waves(policy.staged({ "tag:none", "rest" }), holders, context))
+    assert.same({ 1, "rest" }, { #waves, waves[1].name })
+    local none, problem = policy.waves(policy.staged({ "E999" }), holders, context)
+    assert.is_nil(none)
+    assert.is_truthy(problem:find("E999", 1, true))
+    assert.is_nil(policy.staged({ "1", "rest" }).tags)
+  end)
+
+  it("staged refuses stages it does not understand", function()
+    for _, case in ipairs({ { {}, "a list of stages" }, { { "many" }, "is no wave" }, { { 7 }, "a table or a text" },
+      { { { size = 0 } }, "`size` must be" }, { { { percent = 101 } }, "`percent` must be" }, { { { list = {} } }, "`list` must be" },
+      { { { size = 1, percent = 1 } }, "not both" }, { { { sice = 1 } }, "unknown field 'sice'" }, { { { where = 1 } }, "`where`" },
+      { { { size = 1, windows = { "never" } } }, "is no window" }, { { { tag = "" } }, "`tag`" } }) do
+      local ok, problem = pcall(policy.staged, case[1])
+      assert.is_false(ok)
+      assert.is_truthy(problem:find(case[2], 1, true), problem)
+    end
+  end)
+
+  it("a policy's waves name its gates, or bring them", function()
+    local function passes() return true end
+    local own = policy.resolve({ name = "mine", gates = { looks = passes }, waves = function(holders)
+      return { { holders = { holders[1] }, gate = "looks", verify = 3 }, { holders = { holders[2] }, name = "b", gate = passes } }
+    end })
+    assert.equal("mine", own.name)
+    local waves, problem, gates = policy.waves(own, { made.holder("E1"), made.holder("E2") }, context)
+    assert.is_nil(problem)
+    assert.same({ "looks", "gate of b" }, { waves[1].gate, waves[2].gate })
+    assert.same({ probes = 3, need = 3 }, waves[1].verify)
+    assert.same({ looks = passes, ["gate of b"] = passes }, gates)
+    for expected, broken in pairs({
+      ["none of its `gates`"] = { gate = "other" }, ["`gate` must be"] = { gate = 7 }, ["`pause` must be"] = { pause = 1 },
+      ["not more than the probes"] = { verify = { probes = 2, need = 3 } }, ["`verify.probes`"] = { verify = 0 },
+      ["`windows`"] = { windows = {} }, ["`align`"] = { align = 1 },
+    }) do
+      broken.holders = { "E1" }
+      local result, why = policy.waves(policy.resolve(function() return { broken } end), { made.holder("E1") }, context)
+      assert.is_nil(result)
+      assert.is_truthy(why:find(expected, 1, true), why)
+    end
+    assert.has_error(function() policy.resolve({ waves = 1 }) end)
+    assert.has_error(function() policy.resolve({ waves = passes, gates = { 1 } }) end)
+    assert.has_error(function() policy.resolve({ waves = passes, gate = passes }) end)
+  end)
+
   it("refuses names and options it does not know", function()
     assert.has_error(function() policy.resolve("cheap") end)
     assert.has_error(function() policy.cheapest({ canaries = 1 }) end)
