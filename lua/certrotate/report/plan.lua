@@ -27,6 +27,18 @@ local function traits(holder)
   return table.concat(list, ", ")
 end
 
+-- What a wave waits for before it begins, and before the next one may.
+local function conditions(say, index, wave)
+  if wave.windows then say("Wave %d begins only in %s", index, table.concat(wave.windows, " or ")) end
+  if wave.align then say("Wave %d begins where its overlap touches the fewest hours of the clock", index) end
+  if wave.verify then
+    say("Wave %d: at least %d of %d TLS connections to each holder must be served the new certificate", index,
+      wave.verify.need, wave.verify.probes)
+  end
+  if wave.gate then say("After wave %d: the policy's gate '%s' must agree", index, table_report.clean(wave.gate)) end
+  if wave.pause then say("After wave %d: a person must agree: %s", index, table_report.clean(wave.pause)) end
+end
+
 ---@param plan certrotate.Plan
 ---@param width? integer
 ---@return string
@@ -53,11 +65,13 @@ function M.text(plan, width)
       total = total + 1
       local name = at > 1 and "" or singles and fmt.integer(index) or ("%d %s"):format(index, wave.name)
       rows[#rows + 1] = { name, holder.Id,
-        holder.Aliases[1] and table.concat(holder.Aliases, ", ") or holder.DomainName, traits(holder) }
+        holder.Aliases[1] and table.concat(holder.Aliases, ", ") or holder.DomainName, traits(holder),
+        holder.deployed and "+" .. fmt.duration(holder.deployed) or "", holder.reason or "" }
     end
   end
   lines[#lines + 1] = table_report.text({ { title = "WAVE", shrink = true }, { title = "HOLDER" },
-    { title = "ALIASES", shrink = true }, { title = "SSL METHOD" } }, rows, width)
+    { title = "ALIASES", shrink = true }, { title = "SSL METHOD" }, { title = "DEPLOYED", right = true },
+    { title = "REASON", shrink = true } }, rows, width)
   for index, wave in ipairs(plan.method == "swap" and plan.waves or {}) do
     local soak = wave.soak > 0 and index < #plan.waves and (", then %s to watch"):format(fmt.duration(wave.soak)) or ""
     if not singles or wave.unit then
@@ -66,6 +80,11 @@ function M.text(plan, width)
     elseif index == 1 then
       say("%s%s", table_report.clean(wave.reason), soak)
     end
+    conditions(say, index, wave)
+  end
+  if (plan.settings.failures or 0) > 0 then
+    say("Up to %s may fail, fewer being changed at a time after each; then no other is begun",
+      fmt.plural(plan.settings.failures, "holder"))
   end
   local reasons, by_reason = left_out(plan.left_out)
   for _, reason in ipairs(reasons) do
@@ -85,8 +104,10 @@ function M.text(plan, width)
     say("No charge: there is no second certificate%s", p.one_at_a_time.charge > 0
       and (" (a swap one at a time: %s)"):format(fmt.money(p.one_at_a_time.charge)) or "")
   elseif p.one_at_a_time.charge > 0 then
-    say("Overlap on dedicated IP addresses about %s: %s (at least %s; one at a time %s: %s)",
-      fmt.duration(p.overlap_seconds), fmt.money(p.charge), fmt.money(p.minimum_charge),
+    say("Overlap on dedicated IP addresses about %s: %s", fmt.duration(p.overlap_seconds), fmt.money(p.charge))
+    say("  at the very least %s; one at a time %s: %s",
+      p.minimum_overlap_seconds and ("%s: %s"):format(fmt.duration(p.minimum_overlap_seconds), fmt.money(p.minimum_charge))
+        or fmt.money(p.minimum_charge),
       fmt.duration(p.one_at_a_time.overlap_seconds), fmt.money(p.one_at_a_time.charge))
   else
     say("No charge: no enabled holder uses dedicated IP addresses")

@@ -6,14 +6,16 @@ local json = require("certrotate.json")
 local continuous_deployment = require("certrotate.rotation.continuous_deployment")
 local cost = require("certrotate.rotation.cost")
 local method_module = require("certrotate.rotation.method")
+local prediction = require("certrotate.rotation.prediction")
+local wave_options = require("certrotate.rotation.wave_options")
 local policy_module = require("certrotate.rotation.policy")
 local check = require("certrotate.rotation.check")
 
 local M = {}
 
--- What an older certrotate would not heed makes a plan of a version it refuses. 2: with units, which it would change
--- without detaching, and never attach again. 3: a reimport, which it would take for a swap; holders that are attached to,
--- which it would leave alone.
+-- What an older certrotate would not heed makes a plan of a version it refuses.
+-- 2: with units, which it would change without detaching, and never attach again.
+-- 3: a reimport, which it would take for a swap; holders that are attached to; gates, pauses, windows, a failure budget.
 M.VERSION = 3
 M.DEPLOY_SECONDS, M.CALL_SECONDS = check.DEPLOY_SECONDS, check.CALL_SECONDS
 
@@ -27,9 +29,13 @@ M.DEPLOY_SECONDS, M.CALL_SECONDS = check.DEPLOY_SECONDS, check.CALL_SECONDS
 ---@field charged boolean
 ---@field DistributionId? string   of a distribution tenant
 ---@field attach? { SSLSupportMethod: string, MinimumProtocolVersion: string }  it is on the default certificate so far
+---@field reason string               why it comes where it does
+---@field deployed number             predicted seconds after the beginning
 
----@class certrotate.PlanWave
+---@class certrotate.PlanWave: certrotate.WaveOptions
 ---@field name string
+---@field starts number               predicted seconds after the beginning
+---@field seconds number              predicted until its last holder is Deployed
 ---@field parallel integer
 ---@field soak number
 ---@field settle "holder"|"listing"
@@ -37,15 +43,6 @@ M.DEPLOY_SECONDS, M.CALL_SECONDS = check.DEPLOY_SECONDS, check.CALL_SECONDS
 ---@field holders certrotate.PlanHolder[]
 ---@field unit? { primary: string, policy: string, traffic: string, staging: string[], names: string[] }
 ---            a continuous deployment: its policy is detached, its holders are changed, it is attached again
-
----@class certrotate.Prediction
----@field seconds number              from the first change to the last Deployed
----@field overlap_seconds number      both certificates on charged dedicated-IP holders
----@field charge number               USD
----@field minimum_charge number       USD, if all charged holders could be changed at once
----@field one_at_a_time { seconds: number, overlap_seconds: number, charge: number }
----@field deploy_seconds number       assumed
----@field call_seconds number         assumed
 
 ---@class certrotate.PlanSettings
 ---@field name? string
@@ -56,6 +53,8 @@ M.DEPLOY_SECONDS, M.CALL_SECONDS = check.DEPLOY_SECONDS, check.CALL_SECONDS
 ---@field to? string                    where the new certificate was stored already when the plan was made
 ---@field dedicated_ip_quota? integer   as the caller gave it
 ---@field wait_for_quota? number        seconds
+---@field failures? integer             holders that may fail before no other is begun (default 0)
+---@field cost? certrotate.CostOptions  what the charge is reckoned with
 
 ---@class certrotate.Plan
 ---@field version integer
@@ -69,7 +68,7 @@ M.DEPLOY_SECONDS, M.CALL_SECONDS = check.DEPLOY_SECONDS, check.CALL_SECONDS
 ---@field replaced? { fingerprint: string, not_after: number }   reimport: what lies under `from` until then
 ---@field identity { fingerprint: string, names: string[], not_before: number, not_after: number, key_type: string }
 ---@field files { certificate?: string, private_key?: string, chain?: string }   absolute paths, to load the identity again
----@field policy { name: string, options: table }
+---@field policy { name: string, options: table, file?: string, sha256?: string }
 ---@field waves certrotate.PlanWave[]
 ---@field left_out { Id: string, reason: string }[]
 ---@field findings certrotate.Finding[]   warnings a reviewer should see
@@ -87,55 +86,16 @@ function Plan:__tostring()
   return require("certrotate.report.plan").text(self)
 end
 
-local function plan_holder(holder)
+local function plan_holder(holder, deployed)
   return {
     Id = holder.Id, DomainName = holder.DomainName, Aliases = json.array(holder.Aliases),
     SSLSupportMethod = holder.SSLSupportMethod, Enabled = holder.Enabled, Staging = holder.Staging,
-    charged = policy_module.charged(holder), DistributionId = holder.DistributionId,
-    attach = holder.attach,
+    charged = policy_module.charged(holder), DistributionId = holder.DistributionId, attach = holder.attach,
+    reason = policy_module.why(holder), deployed = deployed,
   }
 end
 
---- How long the waves take and what they cost, under stated assumptions. Pure.
----@param waves certrotate.Wave[]
----@param context { now: number, deploy_seconds: number, call_seconds: number, cost?: certrotate.CostOptions }
----@return certrotate.Prediction
-function M.predict(waves, context)
-  local deploy, call = context.deploy_seconds, context.call_seconds
-  local at, first_charged, last_charged = 0, nil, nil
-  local holders, charged = 0, 0
-  local units = 0
-  for index, wave in ipairs(waves) do
-    local position = 0
-    -- Before a unit is changed its policy is detached, afterwards attached, and both are deployed.
-    local around = wave.unit and call + deploy or 0
-    units, at = units + (wave.unit and 1 or 0), at + around
-    local changing = math.ceil(#wave.holders / wave.parallel) * call
-    for _, holder in ipairs(wave.holders) do
-      position = position + 1
-      holders = holders + 1
-      if policy_module.charged(holder) then
-        charged = charged + 1
-        local done = at + math.ceil(position / wave.parallel) * call
-        first_charged = first_charged or done
-        last_charged = math.max(last_charged or 0, done + deploy)
-      end
-    end
-    at = at + changing + deploy + around + (index < #waves and wave.soak or 0)
-  end
-  local function charge(seconds)
-    return seconds > 0 and cost.charge(context.now, context.now + seconds, context.cost) or 0
-  end
-  local overlap = first_charged and last_charged - first_charged or 0
-  local single = cost.one_at_a_time(charged, call, deploy)
-  local least = charged > 0 and deploy or 0
-  return {
-    seconds = at, overlap_seconds = overlap, charge = charge(overlap), minimum_charge = charge(least),
-    one_at_a_time = { seconds = (holders + 2 * units) * (call + deploy), overlap_seconds = single,
-                      charge = charge(single) },
-    deploy_seconds = deploy, call_seconds = call,
-  }
-end
+M.predict = prediction.predict
 
 local function hash_of(plan)
   local bare = {}
@@ -173,19 +133,54 @@ local function waves_of(facts, context)
     if not bound[holder.Id] then free[#free + 1] = holder end
   end
   -- A policy of the user's own need not cope with an empty list.
-  local waves = {}
+  local waves, gates = {}, {}
   if #free > 0 or not next(bound) then
     local problem
-    waves, problem = policy_module.waves(facts.policy, free, context)
+    waves, problem, gates = policy_module.waves(facts.policy, free, context)
     if not waves then return nil, problem end
   end
   local options = facts.policy.options or {}
   add_units(waves, facts.units or {}, by_id, facts.policy.name == "careful" and options.soak or 0)
-  return waves
+  -- A wave's own come before those of the whole rotation.
+  for _, wave in ipairs(waves) do
+    wave.windows = wave.windows or facts.windows
+    wave.verify = wave.verify or facts.probes and { probes = facts.probes, need = facts.probes } or nil
+  end
+  return waves, nil, gates
+end
+
+-- A wave as it stands in the plan.
+local function plan_wave(wave, found)
+  local holders = {}
+  for i, holder in ipairs(wave.holders) do holders[i] = plan_holder(holder, found.deployed[holder.Id]) end
+  return { name = wave.name, parallel = wave.parallel, soak = wave.soak, settle = wave.settle, reason = wave.reason,
+           holders = json.array(holders), unit = wave.unit, starts = found.starts, seconds = found.seconds,
+           verify = wave.verify, gate = wave.gate, pause = wave.pause, align = wave.align,
+           windows = wave.windows and json.array(wave.windows) }
+end
+
+-- Of a policy's options what is data.
+local function plain_options(options)
+  local plain = {}
+  for key, value in pairs(options or {}) do
+    if type(value) ~= "function" then plain[key] = type(value) == "table" and json.array(value) or value end
+  end
+  return plain
+end
+
+local function version_of(waves, facts)
+  local version = #(facts.units or {}) > 0 and 2 or 1
+  for _, wave in ipairs(waves) do
+    if wave.gate or wave.pause or wave.windows or wave.verify or wave.align then version = 3 end
+  end
+  return ((facts.settings or {}).failures or 0) > 0 and 3 or version
 end
 
 -- A reimport asks no policy: it reaches everybody at once.
 local function reimport_wave(facts)
+  if facts.windows then
+    return nil, "a reimport reaches viewers when it does, within 24 hours: no window holds it; leave the windows out, or swap"
+  end
   return { {
     name = "reimport", holders = facts.holders, parallel = math.max(1, #facts.holders), soak = 0, settle = "holder",
     reason = "reimport: ACM puts the new certificate under the same ARN; it reaches viewers within 24 hours",
@@ -208,61 +203,60 @@ end
 
 --- A plan from facts; no I/O, no clock.
 ---@param facts table  from, store, holders, units?, left_out, findings, identity (CertificateInfo), files, policy, now,
----                    endpoint, deploy_seconds?, call_seconds?, expected?, cost?, settings?, method?, method_reason?,
----                    stored? (reimport: CertificateInfo of what is replaced)
+---                    endpoint, deploy_seconds?, call_seconds?, call_interval?, expected?, windows?, probes?, cost?,
+---                    settings?, method?, method_reason?, stored? (reimport: CertificateInfo of what is replaced)
 ---@return certrotate.Plan?
 ---@return certrotate.Error?
+---@return table<string, certrotate.Gate>? gates   functions its waves name
 function M.compute(facts)
   local context = {
     from = facts.from, now = facts.now, deploy_seconds = facts.deploy_seconds or M.DEPLOY_SECONDS,
     call_seconds = facts.call_seconds or M.CALL_SECONDS, expected = facts.expected, cost = facts.cost,
+    call_interval = facts.call_interval,
   }
   local reimport = facts.method == "reimport"
-  local waves, problem = (reimport and reimport_wave or waves_of)(facts, context)
+  local waves, problem, gates = (reimport and reimport_wave or waves_of)(facts, context)
   if not waves then
     return nil, errors.new({ kind = "input", code = "BadPolicy", message = problem })
   end
+  local predicted, schedule = M.predict(waves, context)
   local plain = {}
-  for i, wave in ipairs(waves) do
-    local holders = {}
-    for j, holder in ipairs(wave.holders) do holders[j] = plan_holder(holder) end
-    plain[i] = { name = wave.name, parallel = wave.parallel, soak = wave.soak, settle = wave.settle,
-                 reason = wave.reason, holders = json.array(holders), unit = wave.unit }
-  end
+  for i, wave in ipairs(waves) do plain[i] = plan_wave(wave, schedule[i]) end
   local warnings = {}
   for _, one in ipairs(facts.findings or {}) do
     if one.level ~= "refuse" then warnings[#warnings + 1] = one end
   end
   local leaf = facts.identity
-  local options = {}
-  for key, value in pairs(facts.policy.options or {}) do
-    if type(value) ~= "function" then options[key] = value end
-  end
   local plan = {
-    version = (reimport or attaches(facts.holders)) and 3 or #(facts.units or {}) > 0 and 2 or 1,
+    version = (reimport or attaches(facts.holders)) and 3 or version_of(waves, facts),
     created = math.floor(facts.now), endpoint = facts.endpoint or "", account = facts.account, from = facts.from,
     store = facts.store, method = facts.method or "swap", method_reason = facts.method_reason,
     identity = { fingerprint = leaf.fingerprint, names = json.array(leaf.names), not_before = leaf.not_before,
                  not_after = leaf.not_after, key_type = leaf.key_type, subject = leaf.subject },
-    files = facts.files or {},
-    policy = reimport and { name = "all at once", options = {} } or { name = facts.policy.name, options = options },
-    waves = json.array(plain),
+    files = facts.files or {}, waves = json.array(plain),
+    policy = reimport and { name = "all at once", options = {} }
+      or { name = facts.policy.name, options = plain_options(facts.policy.options), file = facts.policy.file,
+           sha256 = facts.policy.sha256 },
     left_out = json.array(facts.left_out or {}), findings = json.array(warnings), settings = facts.settings or {},
-    prediction = M.predict(waves, context),
+    prediction = predicted,
   }
   if reimport then
     plan.replaced = { fingerprint = facts.stored.fingerprint, not_after = facts.stored.not_after }
     predict_reimport(plan.prediction)
   end
   plan.hash = hash_of(plan)
-  return setmetatable(plan, Plan)
+  return setmetatable(plan, Plan), nil, gates
 end
 
 ---@class certrotate.PlanOptions: certrotate.CheckOptions
 ---@field policy? string|function|certrotate.Policy
 ---@field policy_options? table
 ---@field files? { certificate?: string, private_key?: string, chain?: string }  to load the identity again on resume
----@field deploy_seconds? number
+---@field deploy_seconds? number      what a deployment takes, where no holder's own time is known
+---@field expected? table<string, number>|fun(holder: certrotate.Holder): number?   the same by holder: the longest go first
+---@field windows? string[]           maintenance windows, like "Mon-Fri 22:00-04:00 UTC", of waves without their own
+---@field probes? integer             TLS connections to each holder that must all be served the new one (default 1)
+---@field failures? integer           holders that may fail before no other is begun (default 0: the first stops it)
 ---@field cost? certrotate.CostOptions
 ---@field name? string             of the new certificate (IAM name, tag)
 ---@field path? string             IAM path, default /cloudfront/certrotate/
@@ -286,15 +280,55 @@ local function account_of(inventory)
   return first and first.ARN:match("^arn:[%w-]+:cloudfront::(%d+):")
 end
 
+-- What the options of a plan must be, before anything is asked of AWS. Raises: misuse.
+local function check_options(options)
+  if type(options.replace) ~= "string" or options.replace == "" then
+    error("plan: `replace` must be the reference of the certificate to replace", 3)
+  end
+  local failures, problem = options.failures, cost.problem(options.cost)
+  if problem then error("plan: `cost`: " .. problem, 3) end
+  if failures ~= nil and (type(failures) ~= "number" or failures < 0 or failures % 1 ~= 0) then
+    error("plan: `failures` must be a whole number of at least 0", 3)
+  end
+  local _, asked = wave_options.read({ windows = options.windows, verify = options.probes })
+  if asked then error("plan: " .. asked:gsub("verify%.", ""), 3) end
+end
+
+-- The expected times as a table, whoever gave them how.
+local function expected_times(expected, holders)
+  if type(expected) ~= "function" then return expected end
+  local times = {}
+  for _, holder in ipairs(holders) do times[holder.Id] = expected(holder) end
+  return times
+end
+
+-- Reads the tags of the holders, for a policy that looks at them.
+local function read_tags(aws, holders)
+  return aws.loop:each(holders, 4, function(holder)
+    local got, err = aws.cloudfront:list_tags_for_resource({ Resource = holder.ARN })
+    if not got then return nil, err end
+    local tags = {}
+    for _, tag in ipairs((got.Tags or {}).Items or {}) do tags[tag.Key] = tag.Value or "" end
+    rawset(holder, "Tags", tags)
+    return true
+  end)
+end
+
+-- Seconds between two changes, where CloudFront was found to limit their rate.
+local function call_interval(aws)
+  for _, pace in ipairs(aws:paces()) do
+    if pace.service == "cloudfront" and pace.writes and pace.rate > 0 then return 1 / pace.rate end
+  end
+  return nil
+end
+
 --- Checks, then plans. Changes nothing.
 ---@param aws certrotate.Session
 ---@param options certrotate.PlanOptions
 ---@return certrotate.Plan?
 ---@return certrotate.Error?  kind "policy" with `findings` when a rule refuses; code "NothingToDo" when nothing is left to do
 function M.make(aws, options)
-  if type(options.replace) ~= "string" or options.replace == "" then
-    error("plan: `replace` must be the reference of the certificate to replace", 2)
-  end
+  check_options(options)
   local policy = policy_module.resolve(options.policy, options.policy_options)
   local result, err = check.run(aws, options)
   if not result then return nil, err end
@@ -304,28 +338,34 @@ function M.make(aws, options)
   end
   local files, why = absolute(options.files)
   if not files then return nil, why end
-  local plan, problem = M.compute({
+  if policy.tags then
+    local read, problem = read_tags(aws, result.holders)
+    if not read then return nil, problem end
+  end
+  local plan, problem, gates = M.compute({
     from = result.replace, store = result.store, holders = result.holders, units = result.units,
     left_out = result.left_out, method = result.method, method_reason = result.method_reason, stored = result.stored,
     findings = result.findings, identity = result.identity, files = files, policy = policy,
     now = aws.loop:now() + aws:clock_offset(), endpoint = aws:endpoint("cloudfront"),
     account = account_of(result.inventory),
-    deploy_seconds = options.deploy_seconds, cost = options.cost,
+    deploy_seconds = options.deploy_seconds, expected = expected_times(options.expected, result.holders),
+    call_interval = call_interval(aws), windows = options.windows, probes = options.probes, cost = options.cost,
     settings = { name = options.name, path = options.path, verify = options.verify ~= false, poll = options.poll,
                  dedicated_ip_quota = options.dedicated_ip_quota, wait_for_quota = options.wait_for_quota,
-                 to = result.to },
+                 to = result.to, failures = options.failures, cost = options.cost },
   })
   if not plan then return nil, problem end
-  return M.attach(plan, aws, options.with)
+  return M.attach(plan, aws, options.with, gates)
 end
 
 --- Tells a plan which session and identity to use; for plans read from a file.
 ---@param plan certrotate.Plan
 ---@param aws certrotate.Session
 ---@param identity? certrotate.Identity
+---@param gates? table<string, certrotate.Gate>   functions its waves name; default: of the plan's policy file
 ---@return certrotate.Plan
-function M.attach(plan, aws, identity)
-  attached[plan] = { aws = aws, identity = identity }
+function M.attach(plan, aws, identity, gates)
+  attached[plan] = { aws = aws, identity = identity, gates = gates }
   return plan
 end
 
@@ -380,7 +420,9 @@ local function check_shape(data)
       or type(wave.soak) ~= "number" then
       return ("wave %d is not complete"):format(i)
     end
-    local problem = wave.unit ~= nil and continuous_deployment.problem(wave.unit)
+    local problem = wave_options.problem(wave)
+    if problem then return ("wave %d: %s"):format(i, problem) end
+    problem = wave.unit ~= nil and continuous_deployment.problem(wave.unit)
     if problem then return ("wave %d, its continuous deployment: %s"):format(i, problem) end
     for _, holder in ipairs(wave.holders) do
       if type(holder) ~= "table" or type(holder.Id) ~= "string" then return ("wave %d has no list of holders"):format(i) end
@@ -487,6 +529,11 @@ function Plan:run(options)
   local with = attached[self] or {}
   local aws = with.aws
   if not aws then error("plan:run: this plan belongs to no session; use plan.attach(plan, aws, identity)", 2) end
+  if with.gates and type(options) == "table" and options.gates == nil and next(with.gates) then
+    local own = { gates = with.gates }
+    for key, value in pairs(options) do own[key] = value end
+    options = own
+  end
   return require("certrotate.rotation.run").apply(aws, self, with.identity, options)
 end
 
