@@ -121,8 +121,10 @@ describe("policy", function()
 
   it("staged refuses stages it does not understand", function()
     for _, case in ipairs({ { {}, "a list of stages" }, { { "many" }, "is no wave" }, { { 7 }, "a table or a text" },
-      { { { size = 0 } }, "`size` must be" }, { { { percent = 101 } }, "`percent` must be" }, { { { list = {} } }, "`list` must be" },
-      { { { size = 1, percent = 1 } }, "not both" }, { { { sice = 1 } }, "unknown field 'sice'" }, { { { where = 1 } }, "`where`" },
+      { { { size = 0 } }, "`size` must be" }, { { { percent = 101 } }, "`percent` must be" },
+      { { { list = {} } }, "`list` must be" },
+      { { { size = 1, percent = 1 } }, "not both" }, { { { sice = 1 } }, "unknown field 'sice'" },
+      { { { where = 1 } }, "`where`" },
       { { { size = 1, windows = { "never" } } }, "is no window" }, { { { tag = "" } }, "`tag`" } }) do
       local ok, problem = pcall(policy.staged, case[1])
       assert.is_false(ok)

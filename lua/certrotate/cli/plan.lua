@@ -7,12 +7,22 @@ local M = { summary = "Show what would be done, in which order, and what it cost
 
 function M.flags(command)
   check.flags(command)
-  command:option("--policy", "careful (one at a time), cheapest (short overlap), or FILE.lua."):default("careful")
+  command:option("--policy", "careful (one at a time; the default), cheapest (short overlap), or FILE.lua.")
+  command:option("--wave", "Instead: waves, in order, each of 3, 10%, tag:KEY=VALUE, E1,E2 or rest."):args("+")
   command:option("--canary", "cheapest: try so many holders first.")
-  command:option("--soak", "Watch so long after the canaries (cheapest) or after each (careful), e.g. 10m.")
-  command:option("--parallel", "cheapest: change so many at a time (default 8).")
+  command:option("--soak", "Watch so long after the canaries (cheapest) or after each (careful, --wave), e.g. 10m.")
+  command:option("--parallel", "Change so many at a time (default: cheapest 8, --wave 1).")
+  command:flag("--pause", "A person must agree (resume --approve) after the canaries (cheapest) or the first --wave.")
+  command:flag("--align-hour", "cheapest: begin the charged burst where it touches the fewest hours of the clock.")
+  command:option("--window", "Begin changes only in \"Mon-Fri 22:00-04:00 +01:00\"; UTC or a fixed offset.")
+    :args("+")
+  command:option("--probes", "TLS connections to each holder that must all be served the new one (default 1).")
+  command:option("--failures", "So many holders may fail before no other is begun (default 0).")
+  command:option("--price", "Dollars a month of a dedicated-IP certificate (default 600).")
+  command:option("--rounding", "How its hours count: hour (begun ones whole; default), clock (the clock's), exact.")
+    :choices({ "hour", "clock", "exact" })
   command:option("--name", "Name of the new certificate: in IAM its name, in ACM a tag.")
-  command:option("--deploy-time", "What a deployment takes, for the prediction (default 5m).")
+  command:option("--deploy-time", "What a deployment takes (default 5m), or a rotation's JOURNAL: as it was then.")
   command:option("--poll", "Time between looks at a deployment (default 20s).")
   command:option("--wait-for-quota", "Too small a dedicated-IP quota is waited for so long (2d), before anything is changed.")
 end
@@ -23,26 +33,65 @@ function M.configure(command)
   accounts.flag(command)
 end
 
--- A policy of the user's own: a file that returns a function, or a policy made from the named ones.
-local function policy_file(context, path)
-  local chunk, why = loadfile(path)
-  if not chunk then context:usage("--policy: " .. why) end
-  local ok, policy = pcall(chunk)
-  if not ok then context:usage("--policy: " .. tostring(policy)) end
-  ok = pcall(require("certrotate.rotation.policy").resolve, type(policy) ~= "string" and policy or false)
-  if not ok then context:usage(("--policy: %s must return a function from holders to waves"):format(path)) end
-  return policy
+-- The waves of --wave, each with the soak and the concurrency of the whole.
+local function stages_of(context, args, options)
+  if args.policy then context:usage("--wave and --policy: give one of them") end
+  if options.canary or options.align then context:usage("--canary, --align-hour: these are of --policy cheapest") end
+  local stages = {}
+  for i, text in ipairs(args.wave) do
+    stages[i] = { text, soak = options.soak, parallel = options.parallel, pause = i == 1 and options.pause or nil }
+  end
+  return stages
 end
 
 local function policy_of(context, args)
   local options = {
     canary = context:number(args.canary, "--canary"), soak = context:duration(args.soak, "--soak"),
-    parallel = context:number(args.parallel, "--parallel", 1),
+    parallel = context:number(args.parallel, "--parallel", 1), pause = args.pause, align = args.align_hour,
   }
-  if args.policy:match("%.lua$") then return policy_file(context, args.policy), options end
-  local ok, policy = pcall(require("certrotate.rotation.policy").resolve, args.policy, options)
-  if not ok then context:usage("--policy: " .. (tostring(policy):gsub("^.-:%d+: ", ""))) end
+  local name = args.policy or "careful"
+  if #(args.wave or {}) > 0 then name, options = "staged", stages_of(context, args, options) end
+  if name:match("%.lua$") then
+    if next(options) then context:usage("--policy FILE.lua decides waves by itself: leave --canary, --soak and the like out") end
+    local policy, err = require("certrotate.rotation.policy_file").load(name)
+    if not policy then context:usage("--policy: " .. err.message) end
+    return policy
+  end
+  local ok, policy = pcall(require("certrotate.rotation.policy").resolve, name, options)
+  if not ok then
+    context:usage(("%s: %s"):format(args.policy and "--policy" or name == "staged" and "--wave" or "--policy",
+      (tostring(policy):gsub("^.-:%d+: ", ""))))
+  end
   return policy
+end
+
+-- What the charge is reckoned with, and when changes may begin.
+local function settings_of(context, args, options)
+  local price = args.price and tonumber(args.price)
+  if args.price and not (price and price >= 0 and price < math.huge) then
+    context:usage("--price: dollars a month expected, got " .. args.price)
+  end
+  if price or args.rounding then options.cost = { price = price, rounding = args.rounding } end
+  if #(args.window or {}) > 0 then
+    local windows, problem = require("certrotate.rotation.window").parse_all(args.window)
+    if not windows then context:usage("--window: " .. problem) end
+    options.windows = args.window
+  end
+  options.probes = context:number(args.probes, "--probes", 1)
+  options.failures = context:number(args.failures, "--failures")
+end
+
+-- --deploy-time: a duration for all, or the journal of an earlier rotation for each.
+local function deploy_time(context, args, options)
+  if not args.deploy_time then return true end
+  if require("certrotate.fmt").parse_duration(args.deploy_time) then
+    options.deploy_seconds = context:duration(args.deploy_time, "--deploy-time")
+    return true
+  end
+  local journal, err = require("certrotate.rotation.journal").load(args.deploy_time)
+  if not journal then return nil, err end
+  options.expected, options.deploy_seconds = journal:deploy_times()
+  return true
 end
 
 --- Options of the plan the flags describe.
@@ -52,9 +101,12 @@ function M.options(context, args)
   if not args.replace then context:usage("--replace is missing: the reference of the certificate to replace") end
   local options, err = check.options(context, args)
   if not options then return nil, err end
-  options.policy, options.policy_options = policy_of(context, args)
+  options.policy = policy_of(context, args)
+  settings_of(context, args, options)
   options.name = args.name
-  options.deploy_seconds = context:duration(args.deploy_time, "--deploy-time")
+  local ok
+  ok, err = deploy_time(context, args, options)
+  if not ok then return nil, err end
   options.poll = context:duration(args.poll, "--poll")
   options.wait_for_quota = context:duration(args.wait_for_quota, "--wait-for-quota")
   return options

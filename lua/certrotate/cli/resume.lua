@@ -13,12 +13,14 @@ function M.configure(command)
   command:option("--poll", "Time between looks at a deployment (default 20s).")
   command:option("--wait-for-quota", "Where the rotation waits for a higher dedicated-IP quota: wait so long from now on.")
   command:option("--quota-poll", "Time between looks at it (default 5m).")
+  command:flag("--approve", "A person agrees: go on behind the wave the rotation waits after.")
+  command:option("--policy", "FILE.lua whose gates are asked, although it was changed since the plan was made.")
   command:flag("--no-verify", "Do not look at the certificate really served after each wave.")
 end
 
 function M.run(context, args)
   local options = apply.run_options(context, args)
-  options.journal = args.journal
+  options.journal, options.approve, options.policy_file = args.journal, args.approve, args.policy
   if accounts.wanted(args) then return accounts.go_on(context, args, "resume", options) end
   local aws, err = context:connect(args)
   if not aws then return nil, err end

@@ -122,6 +122,22 @@ function M.new(options)
     soak = function(event)
       if event.seconds > 0 then say(event.at, ("watching for %s"):format(fmt.duration(event.seconds))) end
     end,
+    waiting = function(event)
+      local for_what = { window = "its maintenance window", hour = "the next full hour", gate = "its gate to be asked again" }
+      say(event.at, ("wave %d waits %s, until %s, for %s"):format(event.wave, fmt.duration(event.seconds),
+        fmt.timestamp(event.deadline), for_what[event.why] or tostring(event.why)))
+    end,
+    gate = function(event)
+      if event.verdict == "passed" then
+        say(event.at, event.gate == "pause" and "a person agreed to go on" or "the policy's gate agreed")
+      else
+        say(event.at, paint("33", "a person must agree before the next wave: " .. table_report.clean(event.text)))
+      end
+    end,
+    budget = function(event)
+      say(event.at, paint("33", ("%d of at most %d failures; going on with fewer at a time"):format(event.failures,
+        event.most)))
+    end,
     detach = function(event)
       say(event.at, ("policy %s detached from %s; until it is attached again staging gets no viewers"):format(
         event.policy, event.id))

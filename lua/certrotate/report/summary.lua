@@ -24,6 +24,9 @@ function M.text(report)
     local single = back and "" or (" (one at a time: %s, %s)"):format(fmt.duration(report.one_at_a_time.overlap_seconds),
       fmt.money(report.one_at_a_time.charge))
     say("Overlap on dedicated IP addresses %s: %s%s", fmt.duration(report.overlap_seconds), fmt.money(report.charge), single)
+    if report.predicted and not back then
+      say("  predicted: %s, %s", fmt.duration(report.predicted.overlap_seconds), fmt.money(report.predicted.charge))
+    end
   end
   for _, conflict in ipairs(report.conflicts) do
     say("Left alone: %s: %s", conflict.Id, table_report.clean(conflict.message))

@@ -93,6 +93,16 @@ local function counts(plan, state)
   return changed, charged
 end
 
+-- Until when both certificates were on charged holders; until now, where one of them still has the old one.
+local function overlap_end(plan, state, found, now)
+  local left = {}
+  for _, id in ipairs(found.left_behind) do left[id] = true end
+  for _, holder in ipairs(plan:holders()) do
+    if holder.charged and left[holder.Id] then return now end
+  end
+  return state.last_charged or now
+end
+
 -- The continuous deployments as they are in the end. One whose policy is not attached is a conflict: nothing that is
 -- detached may count as done.
 local function unit_list(plan, state, found, conflicts)
@@ -122,7 +132,7 @@ function M.report(plan, state, found, context)
   local changed, charged = counts(plan, state)
   -- On the way back, the overlap of the way there goes on.
   local first = state.forward and state.first_charged or journal_module.first_charged(plan, state)
-  local overlap = first and math.max(0, (state.last_charged or context.now) - first) or 0
+  local overlap = first and math.max(0, overlap_end(plan, state, found, context.now) - first) or 0
   local function charge(seconds)
     return first and cost.charge(first, first + seconds, context.cost) or 0
   end
@@ -141,7 +151,10 @@ function M.report(plan, state, found, context)
     conflicts = conflict_list(conflicts), units = units, left_behind = json.array(found.left_behind),
     started = state.started, ended = ended, seconds = ended - state.started, overlap_seconds = overlap,
     charge = charge(overlap),
-    one_at_a_time = { overlap_seconds = single, charge = charge(single) }, journal = context.journal,
+    one_at_a_time = { overlap_seconds = single, charge = charge(single) },
+    predicted = { seconds = prediction.seconds, overlap_seconds = prediction.overlap_seconds, charge = prediction.charge,
+                  minimum_overlap_seconds = prediction.minimum_overlap_seconds },
+    journal = context.journal,
   }
   report.rolled_back = state.forward ~= nil or nil
   report.ok = #report.left_behind == 0 and #report.conflicts == 0

@@ -13,7 +13,7 @@ local M = {}
 
 ---@class certrotate.JournalEntry
 ---@field at number        Unix seconds
----@field event "quota"|"begin"|"intent"|"outcome"|"wave"|"end"|"rollback"
+---@field event "quota"|"begin"|"intent"|"outcome"|"gate"|"wave"|"end"|"rollback"
 ---@field step? "import"|"reimport"|"swap"|"detach"|"attach"|"settle"|"verify"|"retire"
 ---@field id? string       holder; detach, attach: the primary distribution
 ---@field policy? string   detach, attach: the continuous-deployment policy
@@ -21,6 +21,8 @@ local M = {}
 ---@field locks? string    quota, begin: where this rotation's locks are
 ---@field deadline? number quota: until when a higher one is waited for
 ---@field needed? integer  quota: certificates with dedicated IP addresses
+---@field gate? "function"|"pause"   gate: which one of the wave
+---@field verdict? "passed"|"asked"  gate: asked means that a person has yet to agree
 ---@field fingerprint? string  rollback: of the old certificate. What follows it is of the way back
 ---@field result? table    outcome: what the step returned, reduced to what resuming needs
 ---@field error? table     outcome: kind, code, message
@@ -49,7 +51,7 @@ local function entry_problem(plan, entry)
   if entry.step == "swap" and type(entry.id) ~= "string" then return "a swap of nothing" end
   local of_unit = entry.step == "detach" or entry.step == "attach"
   if of_unit and (type(entry.id) ~= "string" or type(entry.policy) ~= "string") then return "a policy of nobody" end
-  local of_wave = entry.event == "wave" or entry.step == "settle" or entry.step == "verify" or of_unit
+  local of_wave = entry.event == "wave" or entry.event == "gate" or entry.step == "settle" or entry.step == "verify" or of_unit
   if of_wave and not plan.waves[entry.wave] then return "an entry of a wave the plan does not have" end
   if of_unit and not plan.waves[entry.wave].unit then return "a policy of a wave that has none" end
   for _, name in ipairs({ "result", "error" }) do
@@ -234,6 +236,7 @@ end
 ---@field settled table<integer, number> when a wave was seen Deployed
 ---@field verified table<integer, number>
 ---@field soaked table<integer, number>  waves that need no second walk
+---@field gates table<integer, table<string, string>>   by wave: what became of its gate and its pause
 ---@field failed table<string, table>    last error by holder
 ---@field units table<integer, certrotate.UnitState>   by wave: the continuous deployments of the plan
 ---@field forward? certrotate.JournalState   a rollback was begun: how far the rotation had come. All else is of the way back
@@ -331,6 +334,12 @@ function handlers.intent(state, entry, index)
   if entry.step == "detach" then detach_begins(state, entry) end
 end
 
+function handlers.gate(state, entry)
+  if type(entry.gate) ~= "string" then return end
+  state.gates[entry.wave] = state.gates[entry.wave] or {}
+  state.gates[entry.wave][entry.gate] = entry.verdict
+end
+
 function handlers.wave(state, entry) state.soaked[entry.wave] = entry.at end
 
 -- Finishing what was finished already does not begin the time the old certificate is kept for again.
@@ -357,7 +366,11 @@ function outcomes.swap(state, entry, index)
   state.failed[id], state.conflicts[id] = nil, nil
   -- What was settled before this change is not settled any more.
   local wave = index[id]
-  if wave then state.settled[wave], state.verified[wave], state.soaked[wave] = nil, nil, nil end
+  if wave then
+    state.settled[wave], state.verified[wave], state.soaked[wave] = nil, nil, nil
+    -- What was agreed to was another state of things.
+    if result.changed then state.gates[wave] = nil end
+  end
   if result.changed then state.ended = nil end
 end
 
@@ -421,7 +434,7 @@ end
 
 local function empty_state(plan)
   local state = { import_open = false, begun = {}, swapped = {}, conflicts = {}, settled = {}, verified = {}, soaked = {},
-                  failed = {}, units = {} }
+                  failed = {}, units = {}, gates = {} }
   for number, wave in ipairs(plan.waves) do
     if wave.unit then state.units[number] = { owed = false, begun = false } end
   end
@@ -439,6 +452,23 @@ function M.turned(plan, forward, entry)
   state.forward, state.plan, state.to, state.started, state.locks = forward, back, plan.from, entry.at, forward.locks
   state.units, state.adopted = forward.units, true
   return state
+end
+
+--- How long deployments took in this rotation, by holder, and the mean; nil where nobody looked.
+---@return table<string, number> seconds
+---@return number? mean
+function Journal:deploy_times()
+  local times, count, all = {}, 0, 0
+  for _, entry in ipairs(self.entries) do
+    local deployed = entry.event == "outcome" and entry.step == "settle" and entry.result and entry.result.deployed
+    for id, seconds in pairs(type(deployed) == "table" and deployed or {}) do
+      if type(id) == "string" and type(seconds) == "number" and seconds >= 0 then
+        if not times[id] then count = count + 1 else all = all - times[id] end
+        times[id], all = seconds, all + seconds
+      end
+    end
+  end
+  return times, count > 0 and math.floor(all / count + 0.5) or nil
 end
 
 -- A wave that left somebody out is walked again: AWS says whether the reason still holds.

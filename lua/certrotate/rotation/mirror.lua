@@ -39,6 +39,8 @@ function M.plan(plan, state, fingerprint)
     local back = {}
     for key, value in pairs(wave) do back[key] = value end
     back.holders, back.soak = begun(wave, state), 0
+    -- Who goes back does not wait for anything that was to make going on safe.
+    back.gate, back.pause, back.windows, back.align = nil, nil, nil, nil
     copy.waves[index] = back
   end
   return copy

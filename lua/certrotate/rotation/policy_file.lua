@@ -29,7 +29,7 @@ function M.load(path)
   if not chunk then return bad(path, tostring(problem)) end
   local ok, value = pcall(chunk)
   if not ok then return bad(path, tostring(value)) end
-  if type(value) == "string" or value == nil then
+  if type(value) ~= "function" and type(value) ~= "table" then
     return bad(path, "it must return a function from holders to waves, a policy, or { waves =, gates = }")
   end
   local fine, policy = pcall(policy_module.resolve, value)

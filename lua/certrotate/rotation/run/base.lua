@@ -14,6 +14,11 @@ local errors = require("certrotate.errors")
 ---@field fits? boolean                   whether the dedicated-IP quota was enough just now; nil: nobody looked
 ---@field timed table<integer, true>      waves in which this very run changed a holder
 ---@field calls { count: integer, seconds: number }   what changing one took
+---@field gates table<string, certrotate.Gate>   functions the plan's waves name
+---@field failed table<string, certrotate.Error>   what changing a holder failed with, in this run
+---@field changed_at table<string, number>   when this run changed a holder that it has not seen Deployed yet
+---@field deployed table<integer, table<string, number>>   by wave: seconds from a holder's change until it was seen
+---@field failures integer                how many did
 ---@field pace_told? boolean              it was said that AWS limits the rate
 ---@field deploy_seconds? number          the longest deployment seen here
 local Run = {}
@@ -35,6 +40,8 @@ end
 ---@return certrotate.Run
 function Run.new(fields)
   fields.timed, fields.calls = {}, { count = 0, seconds = 0 }
+  fields.changed_at, fields.deployed = {}, {}
+  fields.failed, fields.failures, fields.gates = {}, 0, fields.gates or {}
   return setmetatable(fields, Run)
 end
 

@@ -9,6 +9,7 @@ local inventory_module = require("certrotate.rotation.inventory")
 local journal_module = require("certrotate.rotation.journal")
 local lock_module = require("certrotate.rotation.lock")
 local mirror = require("certrotate.rotation.mirror")
+local policy_file = require("certrotate.rotation.policy_file")
 local preflight = require("certrotate.rotation.preflight")
 local rollback = require("certrotate.rotation.rollback")
 local Run = require("certrotate.rotation.run.base")
@@ -29,8 +30,12 @@ local M = {}
 ---@field verify_within? number             seconds in which a holder must show the new one (default 120)
 ---@field policy_patience? number           seconds for which CloudFront may refuse to detach or attach a
 ---                                         continuous-deployment policy before that counts as a failure (default 60)
----@field cost? certrotate.CostOptions
 ---@field dedicated_ip_quota? integer       rollback: default: the plan's setting, else what Service Quotas says
+---@field cost? certrotate.CostOptions      default: the plan's
+---@field gates? table<string, certrotate.Gate>   functions the plan's waves name (default: of its policy file)
+---@field policy_file? string               read the gates from here, whatever the plan says of it
+---@field approve? boolean|fun(pause: { wave: integer, name: string, text: string }): boolean   a person agrees; true:
+---                                         to what a resumed rotation waits for
 ---@field wait_for_quota? number            seconds to wait for a higher dedicated-IP quota (default: the plan's setting)
 ---@field quota_poll? number                seconds between looks at it (default 300)
 ---@field state_directory? string           of the locks (default: where the rotation began, else lock.directory())
@@ -54,6 +59,7 @@ local M = {}
 ---@field seconds number
 ---@field overlap_seconds number    first announced change of a charged holder until the last was Deployed
 ---@field charge number             USD
+---@field predicted { seconds: number, overlap_seconds: number, charge: number, minimum_overlap_seconds: number }
 ---@field one_at_a_time { overlap_seconds: number, charge: number }  with the deployment times seen here
 ---@field journal string
 ---@field rolled_back? boolean      of a rollback: `reference` is the old certificate, `left_behind` names the new one
@@ -63,7 +69,8 @@ local function close(run)
   local found, err = closing.look(run.aws, run.plan, run.state)
   if not found then return nil, err end
   local report = closing.report(run.plan, run.state, found, {
-    now = run:now(), deploy_seconds = run.deploy_seconds, cost = run.options.cost, journal = run.journal.path,
+    now = run:now(), deploy_seconds = run.deploy_seconds, cost = run.options.cost or run.plan.settings.cost,
+    journal = run.journal.path,
     call_seconds = run.calls.count > 0 and run.calls.seconds / run.calls.count or nil,
   })
   local ok
@@ -123,11 +130,11 @@ local function walk(run)
 end
 
 -- fits: whether the dedicated-IP quota was seen to be enough a moment ago; nil where nobody looked.
-local function start(aws, journal, locks, identity, options, fits)
+local function start(aws, journal, locks, identity, options, fits, gates)
   local state = journal:state()
   local run = Run.new({
     aws = aws, plan = state.plan or journal.plan, journal = journal, state = state, options = options, locks = locks,
-    identity = identity, on_event = options.on_event, fits = fits,
+    identity = identity, on_event = options.on_event, fits = fits, gates = gates,
   })
   run:emit("start", { plan = run.plan, state = run.state, journal = journal.path })
   local report, err = walk(run)
@@ -189,6 +196,9 @@ function M.apply(aws, plan, identity, options)
   if not ok then return nil, err end
   identity, err = preflight.identity(plan, identity or options.identity, options.passphrase)
   if not identity then return nil, err end
+  local gates
+  gates, err = policy_file.gates(plan, options.gates, options.policy_file)
+  if not gates then return nil, err end
   return with_locks(aws, plan, options.state_directory, function(locks)
     local fits, why = may_begin(aws, plan, identity, options)
     if fits == nil then return nil, why end
@@ -196,7 +206,7 @@ function M.apply(aws, plan, identity, options)
     journal, why = journal_module.create(options.journal, plan, aws.loop:now() + aws:clock_offset())
     if not journal then return nil, why end
     local report
-    report, why = start(aws, journal, locks, identity, options, fits)
+    report, why = start(aws, journal, locks, identity, options, fits, gates)
     journal:close()
     return report, why
   end)
@@ -212,13 +222,16 @@ local function go_on(aws, journal, options)
       and "this rotation was rolled back; make a new plan to rotate again"
       or ("this rotation is being rolled back; `certrotate rollback %s` goes on with that"):format(journal.path))
   end
+  local gates
+  gates, err = policy_file.gates(journal.plan, options.gates, options.policy_file)
+  if not gates then return nil, err end
   return with_locks(aws, journal.plan, options.state_directory or journal:state().locks, function(locks)
     local holders, why = inventory_module.list_holders(aws)
     if not holders then return nil, why end
     local fits
     fits, why = preflight.account(journal.plan, holders)
     if not fits then return nil, why end
-    return start(aws, journal, locks, nil, options)
+    return start(aws, journal, locks, nil, options, nil, gates)
   end)
 end
 

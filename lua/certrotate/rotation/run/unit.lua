@@ -5,6 +5,7 @@
 local continuous_deployment = require("certrotate.rotation.continuous_deployment")
 local inventory_module = require("certrotate.rotation.inventory")
 local journal_module = require("certrotate.rotation.journal")
+local begin = require("certrotate.rotation.run.begin")
 local wave_module = require("certrotate.rotation.run.wave")
 
 local M = {}
@@ -225,8 +226,10 @@ end
 ---@return certrotate.Error?
 function M.walk(run, index, wave)
   if run.state.soaked[index] then return true end
+  local ok, err = begin.wait(run, index, wave)
+  if not ok then return nil, err end
   wave_module.announce(run, index, wave)
-  local ok, err = change(run, index, wave)
+  ok, err = change(run, index, wave)
   if ok then ok, err = attach(run, index, wave) end
   if not ok then return nil, err end
   return wave_module.close(run, index, wave)

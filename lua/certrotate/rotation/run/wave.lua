@@ -2,11 +2,16 @@
 local inventory_module = require("certrotate.rotation.inventory")
 local journal_module = require("certrotate.rotation.journal")
 local json = require("certrotate.json")
+local begin = require("certrotate.rotation.run.begin")
+local budget = require("certrotate.rotation.run.budget")
+local gate = require("certrotate.rotation.run.gate")
+local probes_module = require("certrotate.rotation.run.probes")
 local stopped = require("certrotate.rotation.run.base").stopped
 
 local M = {}
 
 M.POLL = 20            -- seconds between looks at a deployment; the AWS waiter takes 60
+M.LISTING_POLL = 10    -- where one call tells of a hundred holders
 M.SETTLE_TIMEOUT = 3600
 M.VERIFY_WITHIN = 120  -- an edge that was Deployed a moment ago may still need a little
 
@@ -24,6 +29,7 @@ local function swapped(run, holder, changed, failure)
     run:emit("conflict", { id = id, message = failure.message })
     return true
   end
+  run.failed[id], state.failed[id] = failure, failure
   run:emit("failure", { id = id, error = failure })
   return nil, failure
 end
@@ -53,7 +59,8 @@ function M.swap(run, index, holder)
     -- What was settled before is not settled any more.
     state.settled[index], state.verified[index] = nil, nil
     if result.changed then
-      run.timed[index], state.ended = true, nil
+      state.gates[index] = nil
+      run.timed[index], run.changed_at[id], state.ended = true, run:now(), nil
       run.calls.count, run.calls.seconds = run.calls.count + 1, run.calls.seconds + run.aws.loop:monotonic() - asked
     end
   end
@@ -65,9 +72,11 @@ local function swap_wave(run, index, wave)
   for _, holder in ipairs(wave.holders) do
     if not run.state.swapped[holder.Id] then pending[#pending + 1] = holder end
   end
-  return run:each(pending, wave.parallel, function(holder)
+  return budget.each(run, pending, wave.parallel, function(holder)
     local why = run:interruption()
     if why then return nil, why end
+    local ok, err = begin.within(run, index, wave)
+    if not ok then return nil, err end
     return M.swap(run, index, holder)
   end)
 end
@@ -92,6 +101,20 @@ local function look(run, wave, waiting, foreign, to)
   return still
 end
 
+-- How long the deployments took of which this run saw both ends: what the next rotation may expect.
+local function note_deployed(run, index, before, after)
+  local waits = {}
+  for _, id in ipairs(after) do waits[id] = true end
+  for _, id in ipairs(before) do
+    local at = run.changed_at[id]
+    if at and not waits[id] then
+      run.deployed[index] = run.deployed[index] or {}
+      run.deployed[index][id] = math.floor(run:now() - at + 0.5)
+      run.changed_at[id] = nil
+    end
+  end
+end
+
 -- Looks until every one is Deployed. One look is one step; the pause between looks is ours, so that progress can be
 -- shown and an interrupt is heard.
 ---@param waiting string[]    ids
@@ -100,12 +123,15 @@ end
 ---@return certrotate.Error?
 function M.await_deployed(run, index, wave, waiting, foreign)
   local loop, total = run.aws.loop, #waiting
-  local poll = run.options.poll or run.plan.settings.poll or run.aws.poll or M.POLL
+  local poll = run.options.poll or run.plan.settings.poll or run.aws.poll
+    or wave.settle == "listing" and M.LISTING_POLL or M.POLL
   local deadline = loop:monotonic() + (run.options.settle_timeout or M.SETTLE_TIMEOUT)
   while #waiting > 0 do
     local err
+    local before = waiting
     waiting, err = look(run, wave, waiting, foreign or {}, foreign and run.state.to)
     if not waiting then return nil, err end
+    note_deployed(run, index, before, waiting)
     run:emit("settling", { wave = index, deployed = total - #waiting, total = total })
     if #waiting > 0 then
       if loop:monotonic() >= deadline then
@@ -131,7 +157,7 @@ function M.settle(run, index, wave)
   if not ok then return nil, err end
   local seconds = run.aws.loop:monotonic() - began
   local entry = { step = "settle", wave = index }
-  ok, err = run:outcome(entry, { holders = #changed, foreign = json.array(foreign) })
+  ok, err = run:outcome(entry, { holders = #changed, foreign = json.array(foreign), deployed = run.deployed[index] })
   if not ok then return nil, err end
   state.settled[index] = entry.at
   journal_module.note_foreign(state, changed, foreign)
@@ -153,16 +179,19 @@ local function server_name(holder)
 end
 
 --- Looks at what one holder serves, for so many seconds until it is what was wanted.
+---@param wanted? { probes: integer, need: integer }   default: one connection
 ---@return table? result   of the step `verify`
 ---@return certrotate.Error?
-function M.probe(run, holder, within)
+function M.probe(run, holder, within, wanted)
   local edge = run.aws.edge or {}
   -- A tenant's viewers arrive at its own domain, not at its distribution's.
   local own = inventory_module.is_tenant(holder.Id) and server_name(holder) or holder.DomainName
-  return run:await("verify", {
+  local params = {
     server_name = server_name(holder), host = edge.host or own, port = edge.port or 443,
     fingerprint = run.plan.identity.fingerprint, timeout = 10, within = within, every = 2,
-  })
+  }
+  if wanted and wanted.probes > 1 then return probes_module.look(run, params, wanted, within) end
+  return run:await("verify", params)
 end
 
 --- Who of the changed holders of a wave can be looked at: viewers come to those that are enabled, by an alias.
@@ -178,13 +207,18 @@ function M.probes(run, wave)
   return list
 end
 
-local function verify_holder(run, holder)
-  local result, err = M.probe(run, holder, run.options.verify_within or M.VERIFY_WITHIN)
+local function verify_holder(run, holder, wanted)
+  local result, err = M.probe(run, holder, run.options.verify_within or M.VERIFY_WITHIN, wanted)
   if result and result.matches then return true end
   if not result and err.kind == "cancelled" then return nil, err end
   if not result then
     return nil, stopped("NotServed", ("%s could not be looked at: %s; resume, with --no-verify to go on without looking")
       :format(holder.Id, err.message), nil, err)
+  end
+  if not result.fingerprint then
+    return nil, stopped("NotServed", ("%s was served the new certificate on %d of %d connections, and %d are needed; the "
+      .. "others failed: %s; resume, with --no-verify to go on without looking"):format(holder.Id, result.seen,
+      wanted.probes, wanted.need, tostring(result.failure and result.failure.message)))
   end
   return nil, stopped("NotServed", ("%s still serves %s (expires %s) for %s, not what it was given; find out why, then resume")
     :format(holder.Id, tostring(result.fingerprint):sub(1, 16),
@@ -200,7 +234,7 @@ function M.verify(run, index, wave)
   -- Of a certificate that AWS does not show nobody knows what viewers must see.
   if not wanted or run.state.verified[index] or not run.plan.identity.fingerprint then return true end
   local probes, state = M.probes(run, wave), run.state
-  local ok, err = run:each(probes, 8, function(holder) return verify_holder(run, holder) end)
+  local ok, err = run:each(probes, 8, function(holder) return verify_holder(run, holder, wave.verify) end)
   if not ok then return nil, err end
   local entry = { step = "verify", wave = index }
   ok, err = run:outcome(entry, { seen = #probes })
@@ -237,6 +271,7 @@ end
 ---@return certrotate.Error?
 function M.close(run, index, wave)
   local ok, err = soak_wave(run, index, wave)
+  if ok then ok, err = gate.pass(run, index, wave) end
   if not ok then return nil, err end
   local entry = { event = "wave", wave = index }
   ok, err = run:record(entry)
@@ -253,8 +288,10 @@ end
 ---@return certrotate.Error?
 function M.walk(run, index, wave)
   if run.state.soaked[index] then return true end
+  local ok, err = begin.wait(run, index, wave)
+  if not ok then return nil, err end
   M.announce(run, index, wave)
-  local ok, err = swap_wave(run, index, wave)
+  ok, err = swap_wave(run, index, wave)
   if ok and not run.state.settled[index] then ok, err = M.settle(run, index, wave) end
   if ok then ok, err = M.verify(run, index, wave) end
   if not ok then return nil, err end
