@@ -149,7 +149,8 @@ function Account:resume(options)
   return require("certrotate.rotation.run").resume(self.aws, all)
 end
 
---- What the overlap on charged holders really was: Unix times of the first change and of the last Deployed.
+--- What the overlap on charged holders really was: Unix times of the first change and of the last Deployed, and the
+--- seconds between.
 function Account:overlap()
   local first, last
   for _, one in ipairs(self.list) do
@@ -158,7 +159,8 @@ function Account:overlap()
     end
   end
   local start = self.script.start
-  return first and start + first, last and start + last
+  -- Seconds apart: a difference of Unix times has only some of a double's digits left.
+  return first and start + first, last and start + last, first and last - first
 end
 
 return M

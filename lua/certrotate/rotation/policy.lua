@@ -77,6 +77,10 @@ local function only_known(options, known)
   end
 end
 
+-- A holder of which nothing is known may take longer than the others: begun too early it costs nothing, too late it
+-- lengthens the overlap.
+M.CAUTION = 1.5
+
 --- Whether the holder is charged for: dedicated IP addresses, and enabled.
 ---@param holder certrotate.Holder
 ---@return boolean
@@ -151,9 +155,9 @@ function M.cheapest(options)
   if soak > 0 and canary == 0 then error("policy option 'soak': the soak follows the canaries; give 'canary' too", 2) end
   if pause and canary == 0 then error("policy option 'pause': a person looks at the canaries; give 'canary' too", 2) end
   return make("cheapest", options, function(holders, context)
-    local expected = context.expected or {}
+    local expected, unknown = context.expected or {}, context.deploy_seconds * M.CAUTION
     local function longest_first(a, b)
-      local ea, eb = expected[a.Id] or context.deploy_seconds, expected[b.Id] or context.deploy_seconds
+      local ea, eb = expected[a.Id] or unknown, expected[b.Id] or unknown
       if ea ~= eb then return ea > eb end
       return careful_order(a, b)
     end
