@@ -148,32 +148,37 @@ function M:interfere(id, from, to)
   assert(self.simulator:control("distributions/" .. id, config))
 end
 
--- Another client's signed request to CloudFront. Returns the answer.
-local function send(self, method, path, match)
+--- One request of another client to CloudFront, signed.
+---@param method string
+---@param path string        below /2020-05-31
+---@param options? { headers?: table, body?: string }
+---@return table answer      status, body
+function M:cloudfront(method, path, options)
   local core = require("certrotate.core")
-  local simulator = self.simulator
+  local simulator, body = self.simulator, options and options.body or ""
   local request = {
     method = method, url = simulator.endpoint .. "/2020-05-31" .. path, service = "cloudfront",
     region = "us-east-1", access_key_id = simulator.access_key_id, secret_access_key = simulator.secret_access_key,
-    time = math.floor(simulator:control("clock").now), headers = { ["If-Match"] = match },
+    time = math.floor(simulator:control("clock").now), headers = options and options.headers or {}, body = body,
   }
-  local headers = { ["If-Match"] = match }
+  local headers = {}
+  for name, value in pairs(request.headers) do headers[name] = value end
   for name, value in pairs(assert(core.sign(request))) do
     if type(name) == "number" then name, value = value[1], value[2] end
     headers[name] = value
   end
   local aws = assert(self:connect({ anonymous = true }))
-  local answer = assert(aws.loop:await({ http = { url = request.url, method = method, headers = headers } }))
+  local answer = assert(aws.loop:await({ http = { url = request.url, method = method, headers = headers, body = body } }))
   aws:close()
   return answer
 end
 
 --- Another client disables a distribution and deletes it.
----@param id string
 function M:delete(id)
   self:interfere(id, "<Enabled>true</Enabled>", "<Enabled>false</Enabled>")
   assert(self.simulator:control("clock", { pass = 60 }))
-  local answer = send(self, "DELETE", "/distribution/" .. id, self.simulator:control("distributions/" .. id).etag)
+  local etag = self.simulator:control("distributions/" .. id).etag
+  local answer = self:cloudfront("DELETE", "/distribution/" .. id, { headers = { ["If-Match"] = etag } })
   assert(answer.status == 204, answer.body)
 end
 
@@ -185,9 +190,22 @@ end
 function M:promote(primary, staging)
   local etags = {}
   for i, id in ipairs({ primary, staging }) do etags[i] = self.simulator:control("distributions/" .. id).etag end
-  local answer = send(self, "PUT", ("/distribution/%s/promote-staging-config?StagingDistributionId=%s"):format(primary,
-    staging), table.concat(etags, ", "))
+  local answer = self:cloudfront("PUT", ("/distribution/%s/promote-staging-config?StagingDistributionId=%s"):format(primary,
+    staging), { headers = { ["If-Match"] = table.concat(etags, ", ") } })
   return answer.status, answer.body
 end
+
+--- Gives a distribution a tag.
+function M:tag(id, key, value)
+  local answer = self:cloudfront("POST", "/tagging?Operation=Tag&Resource=" .. ("arn:aws:cloudfront::%s:distribution/%s"):format(
+    self:account_id(), id):gsub("[:/]", function(c) return ("%%%02X"):format(c:byte()) end), {
+    body = "<Tags xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Items><Tag><Key>" .. key .. "</Key><Value>"
+      .. value .. "</Value></Tag></Items></Tags>",
+  })
+  assert(answer.status == 204, answer.body)
+end
+
+--- The account's number.
+function M:account_id() return self.simulator.old_reference:match("^arn:aws:acm:[^:]*:(%d+):") end
 
 return M
