@@ -188,10 +188,9 @@ local function reimport_wave(facts)
 end
 
 -- No second certificate, so no overlap; `one_at_a_time` still says what a swap could cost.
-local function predict_reimport(prediction)
-  prediction.seconds, prediction.overlap_seconds, prediction.charge, prediction.minimum_charge =
-    method_module.LEAD, 0, 0, 0
-  return prediction
+local function predict_reimport(predicted)
+  predicted.seconds, predicted.overlap_seconds, predicted.charge, predicted.minimum_charge = method_module.LEAD, 0, 0, 0
+  return predicted
 end
 
 local function attaches(holders)
