@@ -3,15 +3,17 @@
 -- CERTROTATE_SPEC_KILL="before 3": SIGKILL before the third write of a journal; "after 3"; "torn 3": when half of it is
 -- on the disk. Waiting that would take minutes is shortened, in proportion to the simulator's times.
 local core = require("certrotate.core")
-local base = require("certrotate.rotation.run.base")
 local wave = require("certrotate.rotation.run.wave")
 
 wave.SETTLE_TIMEOUT, wave.VERIFY_WITHIN = 5, 10
 
-local await = base.await
-function base:await(step, params, identity)
-  if step == "import" then params.patience = 3 end
-  return await(self, step, params, identity)
+local patience = { import = { "patience", 3 }, swap = { "settle_patience", 6 }, retire = { "patience", 4 } }
+local Loop = getmetatable(require("certrotate.task").loop({ client = assert(core.client()) })).__index
+local await = Loop.await
+function Loop:await(waitable, ...)
+  local shorter = type(waitable) == "table" and patience[waitable.step]
+  if shorter and waitable.params then waitable.params[shorter[1]] = shorter[2] end
+  return await(self, waitable, ...)
 end
 
 -- The shell's parent is this process.

@@ -252,7 +252,8 @@ local function add_hostility(sim, given)
   end
   local profile = hostility.profile(given.seed)
   local ok, err = hostility.apply(sim, profile)
-  return ok and profile, err
+  return ok and { seed = profile.seed, settings = profile.settings, rules = copy(profile.rules),
+    troubles = copy(profile.troubles) }, err
 end
 
 local function change_deployments(sim, given)

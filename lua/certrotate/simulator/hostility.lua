@@ -38,8 +38,9 @@ local function colleague(draw, out, action, target)
 end
 
 local troubles = {
+  -- A refusal that has nothing to do with the rate. Few: a client that finds AWS's rate by them slows down for each.
   { "throttles", function(draw, out)
-    rule(out, { kind = "throttle", operation = place(draw), chance = between(draw, 0.1, 0.5), count = 2 + draw:integer(6) })
+    rule(out, { kind = "throttle", operation = place(draw), chance = between(draw, 0.1, 0.5), count = draw:integer(2) })
   end },
   { "rates", function(draw, out)
     out.settings.rate_updates, out.settings.rate_reads = 4 + draw:integer(6), 20 + draw:integer(30)
