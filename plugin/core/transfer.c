@@ -142,7 +142,7 @@ static curl_socket_t on_socket(void *user, curlsocktype purpose, struct curl_soc
   if(transport->socket_count == transport->socket_cap) {
     size_t cap = transport->socket_cap ? transport->socket_cap * 2 : 16;
     int *grown = realloc(transport->sockets, cap * sizeof *grown);
-    transport->no_room = !grown;
+    transport->no_room = transport->no_room || !grown;
     if(!grown) {
       return CURL_SOCKET_BAD;
     }
@@ -652,12 +652,14 @@ void cr_transfer_finish(struct cr_transport *transport, struct cr_transfer *tran
     snprintf(answer->peer, sizeof answer->peer, strchr(address, ':') ? "[%s]:%ld" : "%s:%ld", address, port);
   }
   if(code != CURLE_OK) {
-    transfer->out_of_memory = transfer->out_of_memory || transport->no_room;
-    transport->no_room = false;
     cr_transfer_explain(transport, transfer, code);
+    if(transport->no_room) {
+      cr_fail_memory(&answer->error);
+    }
   } else if(transfer->request->handshake_only) {
     judge(transport, transfer, now_unix);
   } else {
     answer->sent = CR_SENT_ANSWERED;
   }
+  transport->no_room = false;
 }

@@ -257,7 +257,8 @@ local function delete(sim, request, form)
   end
   local held = #sim.store:users(record.reference, sim.clock:now())
   sim.record:change { time = sim.clock:now(), what = "delete", by = "client", reference = record.reference,
-    fingerprint = record.current.leaf.fingerprint, held = held, refused = held > 0 or nil }
+    fingerprint = record.current.leaf.fingerprint, refused = held > 0 or nil,
+    held = #sim.store:users(record.reference, sim.clock:now() + sim.settings.in_use_lag) }
   if held > 0 then
     return fail("DeleteConflict", 409, "Certificate: " .. record.reference .. " is being used by CloudFront.")
   end

@@ -43,7 +43,7 @@ end
 ---@field policy? boolean       update: a continuous-deployment policy was attached or detached
 ---@field reference? string     import, reimport, delete: the certificate
 ---@field fingerprint? string
----@field held? integer         delete: by how many
+---@field held? integer         delete: by how many, those left out whom only AWS's own books still have (in_use_lag)
 ---@field refused? boolean      delete: it was asked for, and not done because it is held
 
 --- Notes a change of the account, for whoever checks afterwards that nothing was done that may not be done.
