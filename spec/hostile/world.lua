@@ -101,7 +101,9 @@ end
 ---@param fleet table   of the control endpoint `seed`
 function World:reset(fleet)
   self.count = (self.count or 0) + 1
-  self.names, self.failed, self.handshakes = {}, {}, 0
+  self.names = {}
+  self:look_at_all() -- nobody of the last account is still on the way
+  self.failed, self.handshakes = {}, 0
   local old = self.simulator.old_reference
   if fleet.store == "iam" then old = "ASCA" .. ("%017d"):format(self.count) end
   fleet.reference = old
