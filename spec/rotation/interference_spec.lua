@@ -131,6 +131,38 @@ describe("with others at work,", function()
     assert.is_true(assert(aws:retire(options({ keep = 0 }))).deleted)
   end)
 
+  for _, how in ipairs({ "deleted", "given another certificate" }) do
+    it("a holder " .. how .. " after it was Deployed does not stop the others, nor a resume", function()
+      fresh()
+      local plan, victim = plan_of({ verify = true, policy = "cheapest" }), nil
+      local foreign = third()
+      for _, holder in ipairs(plan:holders()) do
+        if holder.Enabled and not holder.Staging and holder.Aliases[1] then victim = victim or holder.Id end
+      end
+      local report = assert(plan:run(options({ verify_within = 1, on_event = function(event)
+        if event.type ~= "settled" or not victim then return end
+        for _, distribution in ipairs(fleet:state().distributions) do
+          if distribution.id == victim and distribution.reference ~= old then
+            victim = nil
+            if how == "deleted" then
+              fleet:delete(distribution.id)
+            else
+              -- Its content is the new one's; what is served by then is the default certificate's, seen as another.
+              fleet:interfere(distribution.id, distribution.reference, foreign)
+              assert(fleet.simulator:control("clock", { pass = 60 }))
+            end
+          end
+        end
+      end })))
+      assert.is_nil(victim)
+      assert.is_false(report.ok)
+      assert.equal(1, #report.conflicts)
+      local again = assert(aws:resume(options({ verify_within = 1 })))
+      assert.equal(1, #again.conflicts)
+      assert.same({}, fleet:on(old))
+    end)
+  end
+
   it("a listing that lags makes nobody left behind", function()
     fresh({ settings = { list_lag = 30 } })
     local report = assert(plan_of({ policy = "cheapest" }):run(options()))

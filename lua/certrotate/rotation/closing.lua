@@ -62,7 +62,7 @@ function M.look(aws, plan, state)
     if reference == plan.from and reference ~= state.to then
       found.left_behind[#found.left_behind + 1] = id
     elseif planned[id] and reference ~= state.to then
-      found.foreign[id] = reference and journal_module.FOREIGN or "it does not exist any more"
+      found.foreign[id] = reference and journal_module.FOREIGN or journal_module.GONE
     end
     return true
   end)

@@ -254,6 +254,7 @@ end
 ---@field conflict? string    why it will not be attached again: somebody else decided
 
 M.FOREIGN = "its certificate was changed by somebody else meanwhile"
+M.GONE = "it does not exist any more"
 
 --- Whether a swap's failure leaves the holder alone for good: somebody else changed it, or deleted it.
 ---@param failure { kind: string, code: string }

@@ -207,10 +207,27 @@ function M.probes(run, wave)
   return list
 end
 
+-- A holder that is not seen to serve what it was given: deleted, or given another certificate, by somebody else since it
+-- was Deployed, it is left alone like any other; otherwise no resume would ever come past it. True when that is so.
+local function left_alone(run, holder)
+  local id = holder.Id
+  local reference, why = inventory_module.reference(run.aws, id)
+  if reference == run.state.to or not reference and not inventory_module.is_gone(why) then return false end
+  local failure = stopped("ForeignCertificate", reference and journal_module.FOREIGN or journal_module.GONE, "conflict")
+  local ok, err = run:outcome({ step = "swap", id = id }, nil, failure)
+  if not ok then return nil, err end
+  run.state.conflicts[id] = failure.message
+  run:emit("conflict", { id = id, message = failure.message })
+  return true
+end
+
 local function verify_holder(run, holder, wanted)
   local result, err = M.probe(run, holder, run.options.verify_within or M.VERIFY_WITHIN, wanted)
   if result and result.matches then return true end
   if not result and err.kind == "cancelled" then return nil, err end
+  local alone, why = left_alone(run, holder)
+  if alone then return true end
+  if why then return nil, why end
   if not result then
     return nil, stopped("NotServed", ("%s could not be looked at: %s; resume, with --no-verify to go on without looking")
       :format(holder.Id, err.message), nil, err)
