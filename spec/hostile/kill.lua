@@ -4,42 +4,20 @@ local rules = require("spec.hostile.rules")
 
 local M = {}
 
-local cli = require("certrotate.cli")
-
-local function has_command(name)
-  for _, each in ipairs(cli.commands) do
-    if each == name then return true end
-  end
-  return false
-end
-
-local function has_flag(name)
-  local file = assert(io.open("lua/certrotate/cli/plan.lua", "r"))
-  local text = file:read("*a")
-  file:close()
-  return text:find('"' .. name, 1, true) ~= nil
-end
-
---- The ways there are to rotate and to end: what the command does not offer is left out.
+--- The ways there are to rotate, and to end what was killed.
 ---@return { store: string, method: string, ending: string }[]
 function M.kinds()
   local kinds = {}
-  local methods = has_flag("--method") and { "swap", "reimport" } or { "swap" }
-  local endings = has_command("rollback") and { "resume", "rollback" } or { "resume" }
-  for _, method in ipairs(methods) do
-    for _, store in ipairs(method == "reimport" and { "acm" } or { "acm", "iam" }) do
-      for _, ending in ipairs(endings) do kinds[#kinds + 1] = { store = store, method = method, ending = ending } end
+  for _, way in ipairs({ { "swap", "acm" }, { "swap", "iam" }, { "reimport", "acm" } }) do
+    for _, ending in ipairs({ "resume", "rollback" }) do
+      kinds[#kinds + 1] = { method = way[1], store = way[2], ending = ending }
     end
   end
   return kinds
 end
 
 local function words_of(world, kind)
-  local more = { "--policy", "cheapest", "--parallel", "1", "--poll", "60ms" }
-  if has_flag("--method") then
-    more[#more + 1], more[#more + 2] = "--method", kind.method
-  end
-  return world:apply_words(more)
+  return world:apply_words({ "--policy", "cheapest", "--parallel", "1", "--poll", "60ms", "--method", kind.method })
 end
 
 local function fresh(world, kind)
@@ -104,9 +82,14 @@ function endings.resume(world, kind)
   return world:run(world:begun() and { "resume", world.journal, "--poll", "60ms" } or words_of(world, kind))
 end
 
-function endings.rollback(world)
+function endings.rollback(world, kind)
   if not world:begun() then return { rc = 0 } end
-  return world:run({ "rollback", world.journal, "--yes", "--poll", "60ms" })
+  local words, files = { "rollback", world.journal, "--yes", "--poll", "60ms" }, world.simulator.files
+  -- AWS keeps nothing of what a reimport replaced.
+  local old = kind.method == "reimport" and { "--certificate", files.old_certificate, "--private-key", files.old_key, "--chain",
+                                              files.old_chain } or {}
+  for _, word in ipairs(old) do words[#words + 1] = word end
+  return world:run(words)
 end
 
 --- One case: killed at a boundary, ended by a command.

@@ -27,6 +27,10 @@ local function client_changes(world, changes, options, found)
       imports[change.fingerprint] = (imports[change.fingerprint] or 0) + 1
       if imports[change.fingerprint] > 1 then found("%s was imported %d times", change.fingerprint:sub(1, 12),
         imports[change.fingerprint]) end
+    elseif change.what == "reimport" then
+      if change.reference ~= world.old then found("%s was reimported", change.reference) end
+      if imports.last == change.fingerprint then found("%s was reimported twice", change.fingerprint:sub(1, 12)) end
+      imports.last = change.fingerprint
     elseif change.what == "delete" then
       if change.held > 0 then found("%s was to be deleted while held by %d", change.reference, change.held) end
       if change.reference ~= world.old then found("%s was deleted, not the old certificate", change.reference) end
@@ -36,7 +40,8 @@ end
 
 --- Everything that is wrong; an empty list when nothing is.
 ---@param world table
----@param options { report?: table, back?: boolean, detach?: boolean }   report: of the last command; back: rolled back
+---@param options { report?: table, back?: boolean, detach?: boolean, reimport?: boolean }   report: of the last command;
+---                back: rolled back
 ---@return string[]
 function M.broken(world, options)
   local list = {}
@@ -66,10 +71,19 @@ function M.broken(world, options)
     if was and was.reference ~= world.old and was.reference ~= distribution.reference then
       found("%s, which does not use the certificate, has another one now", id)
     end
-    if not options.back and distribution.reference == world.old and not told[id] and not left_out[id] then
+    if options.reimport then
+      if was and was.reference ~= distribution.reference then found("%s names another certificate", id) end
+    elseif not options.back and distribution.reference == world.old and not told[id] and not left_out[id] then
       found("%s is left behind (%s), and that is not reported: %s", id, created[id] and "new" or "old", json.encode(report))
     elseif options.back and was and was.reference == world.old and distribution.reference ~= world.old and not told[id] then
       found("%s was not rolled back, and that is not reported", id)
+    end
+  end
+
+  for _, certificate in ipairs(options.reimport and state.certificates or {}) do
+    local wanted = options.back and world.old_fingerprint or world.new_fingerprint
+    if certificate.reference == world.old and certificate.fingerprint ~= wanted then
+      found("%s holds %s in the end, not %s", world.old, certificate.fingerprint:sub(1, 12), wanted:sub(1, 12))
     end
   end
 

@@ -19,10 +19,9 @@ function World.start()
   local self = setmetatable({ simulator = simulator, directory = command.directory(), waiting = {}, names = {} }, World)
   self.client = assert(core.client({ allow_http = true, max_connections = 16 }))
   self.viewers = assert(core.client({ ca_file = simulator.trust_file }))
-  self.acceptable = {}
-  for _, file in ipairs({ simulator.files.old_certificate, simulator.files.new_certificate }) do
-    self.acceptable[assert(core.certificate(command.read(file))).fingerprint] = true
-  end
+  self.old_fingerprint = assert(core.certificate(command.read(simulator.files.old_certificate))).fingerprint
+  self.new_fingerprint = assert(core.certificate(command.read(simulator.files.new_certificate))).fingerprint
+  self.acceptable = { [self.old_fingerprint] = true, [self.new_fingerprint] = true }
   return self
 end
 

@@ -103,9 +103,10 @@ local troubles = {
   { "a stuck deployment", function(draw, out)
     out.settings.stuck_share = between(draw, 0.05, 0.25)
   end },
+  -- Within the hour for which the simulator's certificates have been valid at its start.
   { "a changing clock", function(draw, out)
     for _ = 1, draw:integer(2) do
-      rule(out, { kind = "clock", seconds = (draw:chance(0.5) and 1 or -1) * (300 + draw:integer(3600)), count = 1,
+      rule(out, { kind = "clock", seconds = (draw:chance(0.5) and 1 or -1) * (300 + draw:integer(3000)), count = 1,
         skip = 2 + draw:integer(20) })
     end
   end },

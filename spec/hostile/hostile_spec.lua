@@ -1,0 +1,61 @@
+-- A share of spec/hostile/run: some boundaries of every kind of rotation, and some seeds.
+local kill = require("spec.hostile.kill")
+local rules = require("spec.hostile.rules")
+local seeds = require("spec.hostile.seeds")
+local World = require("spec.hostile.world")
+local seed = require("spec.support").seed()
+
+local KILLS, SEEDS = 2, 3   -- of each kind; the whole is made on demand
+
+describe(("in a hostile world (seed %d),"):format(seed), function()
+  local world
+  setup(function() world = World.start() end)
+  teardown(function() world:stop() end)
+
+  for _, kind in ipairs(kill.kinds()) do
+    it(("%s of %s: killed at a boundary, %s ends it by the rules"):format(kind.method, kind.store, kind.ending), function()
+      local list = kill.boundaries(kill.measure(world, kind))
+      assert.is_true(#list > 40)
+      local killed = 0
+      for round = 1, KILLS do
+        -- Not the very last ones: what is sent last may differ by a request.
+        local boundary = list[1 + (seed + round * 7919) % (#list - 4)]
+        local hit, broken = kill.case(world, kind, boundary)
+        killed = killed + (hit and 1 or 0)
+        assert.same({}, broken, ("%s %s %d"):format(boundary.moment, boundary.what, boundary.number))
+      end
+      assert.is_true(killed > 0)
+      assert.is_true(world.handshakes > 0)
+    end)
+  end
+
+  for number = 1, SEEDS do
+    local one = (seed * 31 + number) % 1000000
+    it(("seed %d: the rules hold"):format(one), function()
+      local _, broken = seeds.case(world, one)
+      assert.same({}, broken, "replay: spec/hostile/run --seed " .. one)
+    end)
+  end
+
+  it("what breaks a rule is seen", function()
+    world:reset({ distributions = 5, users = 3, vip = 1, store = "acm", seed = 5 })
+    local done = world:run(world:apply_words({ "--policy", "cheapest", "--poll", "60ms" }))
+    assert.equal(0, done.rc, done.text)
+    assert.same({}, rules.broken(world, { report = done.report }))
+    -- Left behind and not told; changed outside; another's certificate touched; a viewer not served.
+    local users = {}
+    for _, distribution in ipairs(world.before.distributions) do
+      if distribution.reference == world.old then users[#users + 1] = distribution end
+    end
+    world:control("faults", { kind = "interfere", action = "certificate", reference = world.old, count = 1,
+                              target = users[1].id, operation = "ListDistributions" })
+    world:run({ "inventory" })
+    assert.is_truthy(table.concat(rules.broken(world, { report = done.report }), "\n"):find("left behind", 1, true))
+    assert.same({}, rules.broken(world, { report = { left_behind = { users[1].id } } }))
+    users[2].config_sha256 = "another"
+    world.failed[1] = { name = users[3].aliases[1], why = "as if" }
+    local text = table.concat(rules.broken(world, { report = { left_behind = { users[1].id } } }), "\n")
+    assert.is_truthy(text:find(users[2].id .. " is not what it was outside ViewerCertificate", 1, true))
+    assert.is_truthy(text:find("was not served", 1, true))
+  end)
+end)
