@@ -5,11 +5,18 @@ local M = {}
 
 M.DONE, M.FAILED, M.USAGE, M.NOTHING, M.REFUSED, M.INTERRUPTED = 0, 1, 2, 3, 4, 5
 
+-- For `--help` and the manual page.
+M.statuses = { { M.DONE, "done" }, { M.FAILED, "failed" }, { M.USAGE, "usage" }, { M.NOTHING, "nothing to do" },
+               { M.REFUSED, "refused by a safety rule" }, { M.INTERRUPTED, "interrupted and resumable" } }
+
 -- In the order of `--help`.
 M.commands = { "inventory", "check", "plan", "apply", "resume", "rollback", "status", "retire", "verify", "quota",
-               "reconcile", "deploy-hook", "simulate", "demo" }
+               "reconcile", "deploy-hook", "simulate", "demo", "completion", "man" }
 
-local function module_of(name) return "certrotate.cli." .. name:gsub("-", "_") end
+--- The module of a command.
+---@param name string
+---@return string
+function M.module_of(name) return "certrotate.cli." .. name:gsub("-", "_") end
 
 local function load_argparse()
   local found, argparse = pcall(require, "argparse")
@@ -17,24 +24,28 @@ local function load_argparse()
   return nil, "the command line needs lua-argparse: install it for this Lua (Debian: apt-get install lua-argparse)"
 end
 
-local function common_flags(parser)
+--- What every command takes.
+---@param parser table   of argparse
+function M.common_flags(parser)
   parser:flag("--json", "Machine-readable result on stdout, everything else on stderr.")
   parser:flag("-q --quiet", "Only results and errors.")
   parser:option("--color", "When to use colour."):choices({ "auto", "always", "never" }):default("auto")
 end
 
 local function build_parser(argparse)
+  local statuses = {}
+  for i, status in ipairs(M.statuses) do statuses[i] = ("%d %s"):format(status[1], status[2]) end
   local parser = argparse("certrotate", "Replaces a TLS certificate on every CloudFront distribution that uses it.")
-    :epilog("Exit codes: 0 done, 1 failed, 2 usage, 3 nothing to do, 4 refused by a safety rule, 5 interrupted and resumable.")
+    :epilog("Exit codes: " .. table.concat(statuses, ", ") .. ".")
     :command_target("command"):require_command(true)
   parser:flag("--version", "Print the version and exit."):action(function()
     error({ exit = M.DONE, text = "certrotate " .. require("certrotate").version .. "\n" }, 0)
   end)
   for _, name in ipairs(M.commands) do
-    local module = require(module_of(name))
+    local module = require(M.module_of(name))
     local command = parser:command(name, module.summary)
     module.configure(command)
-    common_flags(command)
+    M.common_flags(command)
   end
   -- argparse exits the process by itself; here a caller (or a test) gets the code back.
   function parser:error(message) -- luacheck: ignore 212
@@ -80,9 +91,10 @@ First steps:
   certrotate inventory                                        what is there, when it ends, who uses it
   certrotate plan --replace REF --certificate F --private-key F   what would be done; changes nothing
   certrotate apply ... --journal FILE                         do it
+  certrotate resume FILE                                      go on after Ctrl-C, a crash, a lost connection
   certrotate demo                                             see it on a simulated fleet
 
-certrotate --help lists everything.
+certrotate --help lists everything, certrotate COMMAND --help the flags of one.
 ]])
 end
 
@@ -118,7 +130,7 @@ function M.main(argv)
   context:configure(args)
   local code, err
   local fine, trace = xpcall(function()
-    code, err = require(module_of(args.command)).run(context, args)
+    code, err = require(M.module_of(args.command)).run(context, args)
   end, function(problem)
     if type(problem) == "table" and problem.usage then return problem end
     return debug.traceback("internal error: " .. tostring(problem), 2)

@@ -1,8 +1,8 @@
 -- :CertRotate as its user meets it: in a terminal, and while other things go on in the same editor.
 local command = require("spec.support.command")
-local core = require("certrotate.core")
 local fleet = require("spec.support.fleet")
 local neovim = require("spec.support.neovim")
+local terminal_module = require("spec.support.terminal")
 
 if not rawget(_G, "jit") then return end   -- Neovim is the same whichever interpreter runs the test: once will do
 
@@ -84,50 +84,22 @@ describe("Neovim during a rotation", function()
   end)
 
   describe("in a terminal", function()
-    local socket, folder
+    local terminal, folder
 
-    local function tmux(...)
-      local parts = { "tmux -S " .. command.quote(socket) }
-      for _, word in ipairs({ ... }) do parts[#parts + 1] = command.quote(word) end
-      return command.shell(table.concat(parts, " ") .. " 2>&1")
-    end
-
-    -- The screen once it shows the text, and whatever matches the pattern: it is drawn piece by piece.
-    local function screen(text, pattern)
-      local client = assert(core.client())
-      local deadline = core.monotonic() + 30
-      local shown
-      repeat
-        shown = tmux("capture-pane", "-p")
-        if shown:find(text, 1, true) and (not pattern or shown:find(pattern)) then
-          client:close()
-          return shown
-        end
-        client:wait(0.05)
-      until core.monotonic() > deadline
-      client:close()
-      error(("%q did not come: \n%s"):format(text, shown))
-    end
-
-    local function type_in(text, key)
-      tmux("send-keys", "-l", text)
-      if key then tmux("send-keys", key) end
-    end
+    local function screen(...) return terminal:screen(...) end
+    local function type_in(...) terminal:type(...) end
 
     setup(function()
       folder = command.directory()
-      socket = folder .. "/tmux"
       command.write(folder .. "/init.vim", ("set runtimepath^=%s laststatus=2\n"
         .. "set statusline=%%f%%=%%{v:lua.require'certrotate.neovim'.statusline()}\n"):format(neovim.root))
       local environment = account:environment({ HOME = folder, NVIM_LOG_FILE = folder .. "/log" })
-      local words = { "env -u LUA_PATH -u LUA_CPATH" }
-      for name, value in pairs(environment) do words[#words + 1] = name .. "=" .. command.quote(value) end
-      words[#words + 1] = "timeout -s KILL 120 nvim -u " .. command.quote(folder .. "/init.vim") .. " -i NONE -n"
-      tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "36", "-c", folder, table.concat(words, " "))
+      terminal = terminal_module.start("nvim -u " .. command.quote(folder .. "/init.vim") .. " -i NONE -n",
+        { folder = folder, environment = environment })
       screen("NVIM")
     end)
     teardown(function()
-      tmux("kill-server")
+      terminal:close()
       command.remove(folder)
     end)
 
@@ -163,9 +135,9 @@ describe("Neovim during a rotation", function()
       local shown = screen("+ 24 distributions: ")
       assert.truthy(shown:find("<CR> detail", 1, true), shown)
       type_in(":CertRotate plan --replace shop.example")
-      tmux("send-keys", "Tab")
+      type_in("", "Tab")
       shown = screen("--replace arn:aws:acm:us-east-1:")
-      tmux("send-keys", "Escape")
+      type_in("", "Escape")
       assert.is_nil(shown:find("E%d+:"), shown)
     end)
   end)

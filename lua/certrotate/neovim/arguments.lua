@@ -1,22 +1,7 @@
---- What :CertRotate takes. Its subcommands take the command line's own flags: each file of certrotate.cli tells
---- argparse what it takes, and here it tells us. So both hosts always offer the same.
+--- What :CertRotate takes. Its subcommands take the command line's own flags, so that both hosts always offer the same.
+local declaration = require("certrotate.cli.declaration")
+
 local M = {}
-
----@class certrotate.neovim.Parameter
----@field flag? string         "--replace"; nil: by position
----@field target string        "replace"
----@field summary string
----@field switch boolean       takes no value
----@field many boolean         takes one or more values
----@field optional boolean
----@field choices? string[]
----@field value? string        default
-
----@class certrotate.neovim.Subcommand
----@field name string
----@field summary string
----@field flags certrotate.neovim.Parameter[]
----@field position? certrotate.neovim.Parameter
 
 -- In the order of the help; "rollback" is offered once the command line has it.
 local SHARED = { "inventory", "plan", "apply", "resume", "status", "rollback", "verify" }
@@ -25,57 +10,11 @@ local SHARED = { "inventory", "plan", "apply", "resume", "status", "rollback", "
 -- for the command line and scripts: a buffer shows one.
 local LEFT_OUT = { ["--yes"] = true, ["--role"] = true }
 
--- What argparse calls an element, as far as the commands use it; what says nothing to us is passed over.
-local Element = {}
-Element.__index = function(_, name)
-  return Element[name] or function(self) return self end
-end
-
-function Element.args(self, count)
-  self.parameter.many = count == "+" or count == "*"
-  self.parameter.optional = count == "?" or count == "*"
-  return self
-end
-
-function Element.choices(self, list)
-  self.parameter.choices = list
-  return self
-end
-
-function Element.default(self, value)
-  self.parameter.value = value
-  return self
-end
-
-local function element(names, summary, switch)
-  local parameter = { summary = summary, switch = switch, many = false, optional = false }
-  for word in names:gmatch("%S+") do
-    if word:sub(1, 2) == "--" then parameter.flag = word end
-  end
-  parameter.target = (parameter.flag or names):gsub("^%-%-", ""):gsub("%-", "_")
-  return setmetatable({ parameter = parameter }, Element)
-end
-
-local function recorder(subcommand)
-  local command = setmetatable({}, { __index = function() return function(self) return self end end })
-  local function add(one)
-    if not LEFT_OUT[one.parameter.flag] then subcommand.flags[#subcommand.flags + 1] = one.parameter end
-    return one
-  end
-  function command.option(_, names, summary) return add(element(names, summary, false)) end
-  function command.flag(_, names, summary) return add(element(names, summary, true)) end
-  function command.argument(_, name, summary)
-    local one = element(name, summary, false)
-    subcommand.position = one.parameter
-    return one
-  end
-  return command
-end
-
 local function shared(name)
-  local module = require("certrotate.cli." .. name)
-  local subcommand = { name = name, summary = module.summary, flags = {} }
-  module.configure(recorder(subcommand))
+  local subcommand = declaration.of(name)
+  for i = #subcommand.flags, 1, -1 do
+    if LEFT_OUT[subcommand.flags[i].flag] then table.remove(subcommand.flags, i) end
+  end
   return subcommand
 end
 
@@ -89,14 +28,14 @@ local function extend(plan, apply)
 end
 
 local function of_a_run(name, summary)
-  local one = element("journal", "Journal of the rotation; may be left out when it is clear.")
-  return { name = name, summary = summary, flags = {}, position = one:args("?").parameter }
+  local position = declaration.argument("journal", "Journal of the rotation; may be left out when it is clear.")
+  return { name = name, summary = summary, flags = {}, position = position }
 end
 
 local known
 
 --- Every subcommand, in the order of the help.
----@return certrotate.neovim.Subcommand[]
+---@return certrotate.cli.Declaration[]
 function M.all()
   if known then return known end
   local there = {}
@@ -112,7 +51,7 @@ function M.all()
 end
 
 ---@param name string
----@return certrotate.neovim.Subcommand?
+---@return certrotate.cli.Declaration?
 function M.find(name)
   for _, subcommand in ipairs(M.all()) do
     if subcommand.name == name then return subcommand end
@@ -121,9 +60,9 @@ function M.find(name)
 end
 
 --- The flag of a word, and the value behind its "=".
----@param subcommand certrotate.neovim.Subcommand
+---@param subcommand certrotate.cli.Declaration
 ---@param word string
----@return certrotate.neovim.Parameter?
+---@return certrotate.cli.Parameter?
 ---@return string? value
 function M.flag(subcommand, word)
   local name, value = word:match("^(%-%-[^=]+)=(.*)$")
@@ -185,7 +124,7 @@ local function take_flag(args, subcommand, words, at)
 end
 
 --- The words behind the subcommand, as certrotate.cli's commands expect them.
----@param subcommand certrotate.neovim.Subcommand
+---@param subcommand certrotate.cli.Declaration
 ---@param words string[]
 ---@return table<string, any>? args
 ---@return string? problem   one line for the user
