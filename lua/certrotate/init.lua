@@ -48,6 +48,11 @@ function M.progress(options) return require("certrotate.report.progress").new(op
 ---@return certrotate.Error?
 function M.load_plan(path) return require("certrotate.rotation.plan").load(path) end
 
+--- Prints what a thing is and can do: a module, a session, a service, a function, a plan, an error. `help` alone does so,
+--- too, where the interpreter was started for typing with -l certrotate.
+---@param ... any   one value; none: where to begin
+function M.help(...) print(require("certrotate.help").text(...)) end
+
 --- Hands its arguments on, or raises the error's one line: for scripts that stop at the first failure.
 M.must = errors.must
 
@@ -57,7 +62,7 @@ local PARTS = {
   errors = "certrotate.errors",
 }
 
-return setmetatable(M, {
+local module = setmetatable(M, {
   __name = "certrotate",
   __index = function(self, name)
     local module = PARTS[name]
@@ -67,3 +72,11 @@ return setmetatable(M, {
     return part
   end,
 })
+
+-- `lua -l certrotate`: somebody who types wants names at hand. In a program no global ever appears.
+if rawget(_G, "arg") and require("certrotate.prompt").at_prompt(nil, function() return core.terminal(0) end) then
+  if rawget(_G, "help") == nil then rawset(_G, "help", M.help) end
+  rawset(_G, "certrotate", module)
+end
+
+return module

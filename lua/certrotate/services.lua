@@ -8,8 +8,12 @@
 -- Names are AWS's in snake_case; parameters and results keep AWS's spelling. A second argument holds options:
 -- timeout (seconds, retries included) and view.
 local core = require("certrotate.core")
+local shown = require("certrotate.report.shown")
 
 local M = {}
+
+-- What each function made here does, for help(): weak, they live as long as the services.
+local operations = setmetatable({}, { __mode = "k" })
 
 -- Listings: what to pass for the next page, where the next page's value is, what says that there is more
 -- (nil: the value itself), and where the items are (below `root`, when the answer has one). `plural`: of the item,
@@ -78,10 +82,11 @@ local function operation_method(operation)
       identity, params.identity = params.identity, nil
     end
     local session = self._session
-    return session.loop:await({
+    local result, err = session.loop:await({
       account = session.account, service = operation.service, operation = operation.name, params = params or {},
       identity = identity, view = options and options.view, timeout = options and options.timeout,
     })
+    return shown.record(result), err
   end
 end
 
@@ -126,7 +131,7 @@ local function all_method(method, listing)
     while true do
       local items, err = next_page()
       if err then return nil, err end
-      if not items then return out end
+      if not items then return shown.list(out) end
       for _, item in ipairs(items) do out[#out + 1] = item end
     end
   end
@@ -167,15 +172,24 @@ local function build()
       out[operation.service] = class
     end
     local method = M.snake_case(operation.name)
-    class[method] = operation_method(operation)
+    local function add(name, fn, what)
+      class[name] = fn
+      operations[fn] = { service = FIELDS[operation.service] or operation.service, name = name, what = what }
+    end
+    add(method, operation_method(operation), operation.name)
     local listing = LISTINGS[operation.service .. ":" .. operation.name]
     if listing then
-      class["all_" .. plural(listing)] = all_method(method, listing)
-      class["each_" .. listing.item] = each_method(method, listing)
+      add("all_" .. plural(listing), all_method(method, listing), "every page of " .. operation.name .. ", as one list")
+      add("each_" .. listing.item, each_method(method, listing), "an iterator over " .. operation.name .. ", page by page")
     end
   end
   return out
 end
+
+--- What a function of a service does.
+---@param fn function
+---@return { service: string, name: string, what: string }?
+function M.operation_of(fn) return operations[fn] end
 
 --- Puts the services into a session: session.acm, session.iam, session.cloudfront, session.sts, …
 ---@param session certrotate.Session

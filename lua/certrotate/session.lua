@@ -396,26 +396,26 @@ function Session:watch_signals(signals)
 end
 
 --- What uses which certificate; see certrotate.rotation.inventory.
----@param options? table
+---@param options? { certificates?: boolean }   certificates = false: only who uses them
 ---@return certrotate.Inventory?
 ---@return certrotate.Error?
 function Session:inventory(options) return require("certrotate.rotation.inventory").build(self, options) end
 
 --- Everything that can be known beforehand; see certrotate.rotation.check.
----@param options table
----@return table?
+---@param options certrotate.CheckOptions
+---@return certrotate.CheckResult?
 ---@return certrotate.Error?
 function Session:check(options) return require("certrotate.rotation.check").run(self, options) end
 
 --- What would be done, why, in which order, at what cost; see certrotate.rotation.plan.
----@param options table
+---@param options certrotate.PlanOptions
 ---@return certrotate.Plan?
 ---@return certrotate.Error?
 function Session:plan(options) return require("certrotate.rotation.plan").make(self, options) end
 
 --- Finishes a rotation that was stopped, killed or interrupted; see certrotate.rotation.run.
----@param options table   journal = path, …
----@return table? report
+---@param options certrotate.RunOptions   journal = path, …
+---@return certrotate.Report? report
 ---@return certrotate.Error?
 function Session:resume(options) return require("certrotate.rotation.run").resume(self, options) end
 
@@ -431,8 +431,8 @@ function Session:rollback(options) return require("certrotate.rotation.run").rol
 function Session:quota() return require("certrotate.rotation.quota.status").read(self) end
 
 --- Deletes a certificate when every fact allows it; see certrotate.rotation.retire.
----@param options table
----@return table?
+---@param options certrotate.RetireOptions
+---@return certrotate.RetireResult?
 ---@return certrotate.Error?
 function Session:retire(options) return require("certrotate.rotation.retire").run(self, options) end
 

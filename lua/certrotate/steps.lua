@@ -14,8 +14,12 @@ local M = {}
 local Steps = { __name = "certrotate.Steps" }
 Steps.__index = Steps
 
+Steps.__tostring = function() return "certrotate steps: import, swap, policy, settle, verify, retire" end
+
+local names = setmetatable({}, { __mode = "k" })   -- of the functions below, for help()
+
 local function step(name, prepare)
-  return function(self, params, options)
+  local function run(self, params, options)
     if type(self) ~= "table" or not self._session then error(("call it with a colon: aws.steps:%s{…}"):format(name), 2) end
     if type(params) ~= "table" then
       error(("steps:%s: a table of parameters expected, got %s"):format(name, type(params)), 2)
@@ -28,6 +32,8 @@ local function step(name, prepare)
     return session.loop:await({ account = session.account, step = name, params = own, identity = identity,
                                 timeout = options and options.timeout })
   end
+  names[run] = name
+  return run
 end
 
 --- Finds its own earlier work by fingerprint and adopts it; never imports twice.
@@ -52,6 +58,11 @@ Steps.verify = step("verify", function(session, params)
 end)
 --- Deletes a certificate when every fact allows it.
 Steps.retire = step("retire")
+
+--- The name of one of the steps' functions.
+---@param fn function
+---@return string?
+function M.name_of(fn) return names[fn] end
 
 ---@param session certrotate.Session
 function M.attach(session)

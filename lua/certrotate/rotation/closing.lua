@@ -158,7 +158,7 @@ function M.report(plan, state, found, context)
   }
   report.rolled_back = state.forward ~= nil or nil
   report.ok = #report.left_behind == 0 and #report.conflicts == 0
-  return report
+  return setmetatable(report, require("certrotate.report.shown").report)
 end
 
 return M

@@ -5,6 +5,7 @@
 -- with a delay (aws-reference 2.2).
 local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
+local shown = require("certrotate.report.shown")
 
 local M = {}
 
@@ -372,7 +373,8 @@ function M.build(aws, options)
   local holders, pages = M.list_holders(aws)
   if not holders then return nil, pages end
   local inventory = setmetatable({
-    holders = holders, certificates = {}, complete = true, errors = {}, calls = pages, taken_at = aws.loop:now(),
+    holders = shown.holders(holders), certificates = shown.certificates({}), complete = true, errors = {}, calls = pages,
+    taken_at = aws.loop:now(),
   }, Inventory)
   if options.certificates == false then return inventory end
   for _, list in ipairs({ M.list_acm, M.list_iam }) do
@@ -410,7 +412,7 @@ function Inventory:holders_of(reference)
   for _, holder in ipairs(self.holders) do
     if reference ~= "" and holder.reference == reference then list[#list + 1] = holder end
   end
-  return list
+  return shown.holders(list)
 end
 
 ---@param id string
@@ -442,7 +444,7 @@ function Inventory:expiring(seconds)
       list[#list + 1] = certificate
     end
   end
-  return list
+  return shown.certificates(list)
 end
 
 --- The different certificates that dedicated-IP holders name: what the quota counts. Disabled holders are
