@@ -10,15 +10,45 @@ function M.configure(command)
   plan_command.flags(command)
   command:option("--journal", "Where progress is recorded; default: named after the certificate, in this folder.")
   command:option("--quota-poll", "Time between looks at the quota that is waited for (default 5m).")
+  M.timeline_flag(command)
   command:flag("-y --yes", "Do it without asking.")
   accounts.flag(command)
 end
 
---- One line when a run is over.
-function M.finish(context, report)
-  local summary = require("certrotate.report.summary")
-  context:result(report, summary.text(report))
+--- The flag of every command that carries something out, or tells of it.
+function M.timeline_flag(command)
+  command:option("--timeline", "Draw the rotation into this SVG file: a lane a holder, and what was charged twice.")
+end
+
+--- The timeline of a journal: into the file --timeline names, and as text. What cannot be drawn never changes how a
+--- rotation ended: it is said, and that is all.
+---@return string text   "" where there is none
+function M.timeline(context, args, path)
+  local journal = require("certrotate.rotation.journal").load(path)
+  local report = require("certrotate.report.timeline")
+  local timeline = journal and report.of(journal)
+  if args.timeline then
+    local ok, err
+    if timeline then ok, err = require("certrotate.core").write_file(args.timeline, report.svg(timeline)) end
+    if not ok then
+      context:say_error(("certrotate: no timeline was drawn: %s\n"):format(err and tostring(err) or "nothing was changed yet"))
+    end
+  end
+  return timeline and "\n" .. report.text(timeline, context.terminal) or ""
+end
+
+--- What is said when a run is over.
+function M.finish(context, args, report)
+  context:result(report, require("certrotate.report.summary").text(report))
+  local text = M.timeline(context, args, report.journal)
+  if context.terminal and not context.quiet then context:say_error(text) end
   return report.ok and cli.DONE or cli.FAILED
+end
+
+--- What is said when it was stopped: how far it is.
+function M.stopped(context, args, err)
+  if err.journal and args.timeline then M.timeline(context, args, err.journal) end
+  return nil, err
 end
 
 --- Options of a run that come from flags.
@@ -70,8 +100,8 @@ function M.run(context, args)
   options.journal = journal
   local report
   report, err = plan:run(options)
-  if not report then return nil, err end
-  return M.finish(context, report)
+  if not report then return M.stopped(context, args, err) end
+  return M.finish(context, args, report)
 end
 
 return M

@@ -15,6 +15,7 @@ function M.configure(command)
   command:option("--quota-poll", "Time between looks at it (default 5m).")
   command:flag("--approve", "A person agrees: go on behind the wave the rotation waits after.")
   command:option("--policy", "FILE.lua whose gates are asked, although it was changed since the plan was made.")
+  apply.timeline_flag(command)
   command:flag("--no-verify", "Do not look at the certificate really served after each wave.")
 end
 
@@ -29,8 +30,8 @@ function M.run(context, args)
   if not ok then return nil, err end
   local report
   report, err = require("certrotate.rotation.run").resume(aws, options)
-  if not report then return nil, err end
-  return apply.finish(context, report)
+  if not report then return apply.stopped(context, args, err) end
+  return apply.finish(context, args, report)
 end
 
 return M

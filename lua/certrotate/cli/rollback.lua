@@ -19,6 +19,7 @@ function M.configure(command)
   command:option("--dedicated-ip-quota",
     "Certificates the account may use with dedicated IP addresses; default: as Service Quotas says.")
   command:option("--poll", "Time between looks at a deployment (default 20s).")
+  apply.timeline_flag(command)
   command:flag("--no-verify", "Do not look at the certificate really served after each wave.")
   command:flag("-y --yes", "Do it without asking.")
 end
@@ -75,8 +76,8 @@ function M.run(context, args)
   if not ok then return nil, err end
   local report
   report, err = aws:rollback(options)
-  if not report then return nil, err end
-  return apply.finish(context, report)
+  if not report then return apply.stopped(context, args, err) end
+  return apply.finish(context, args, report)
 end
 
 return M

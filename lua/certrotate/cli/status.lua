@@ -1,5 +1,6 @@
 --- certrotate status: what a journal says. Asks AWS nothing.
 local accounts = require("certrotate.cli.accounts")
+local apply = require("certrotate.cli.apply")
 local cli = require("certrotate.cli")
 
 local M = { summary = "Show how far a rotation is." }
@@ -7,6 +8,7 @@ local M = { summary = "Show how far a rotation is." }
 function M.configure(command)
   command:argument("journal", "The journal of the rotation.")
   accounts.flag(command)
+  apply.timeline_flag(command)
 end
 
 function M.run(context, args)
@@ -18,7 +20,7 @@ function M.run(context, args)
     phase = status.phase, from = status.plan.from, to = status.to, done = status.done, total = status.total,
     waves = json.array(status.waves), failed = json.array(status.failed), started = status.started,
     ended = status.ended, last = status.last, plan = status.plan.hash,
-  }, require("certrotate.report.status").text(status, args.journal))
+  }, require("certrotate.report.status").text(status, args.journal) .. apply.timeline(context, args, args.journal))
   return cli.DONE
 end
 

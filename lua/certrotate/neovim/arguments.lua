@@ -7,8 +7,8 @@ local M = {}
 local SHARED = { "inventory", "plan", "apply", "resume", "status", "rollback", "verify" }
 
 -- Applying is confirmed in the editor; a flag that leaves the question out has no place there. Many accounts at once are
--- for the command line and scripts: a buffer shows one.
-local LEFT_OUT = { ["--yes"] = true, ["--role"] = true }
+-- for the command line and scripts: a buffer shows one. Files are drawn by the command line, from any journal.
+local LEFT_OUT = { ["--yes"] = true, ["--role"] = true, ["--timeline"] = true }
 
 local function shared(name)
   local subcommand = declaration.of(name)
