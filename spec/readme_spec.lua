@@ -69,7 +69,8 @@ describe("the README", function()
     local lines = session()
     assert.equal(12, #lines)
     local effects = fleet:record().effects
-    local out = interpret("-l certrotate -i", table.concat(lines, "\n") .. "\nhelp(plan)\n=inventory.holders\n=aws.sts:get_caller_identity()\n")
+    local out = interpret("-l certrotate -i", table.concat(lines, "\n")
+      .. "\nhelp(plan)\n=inventory.holders\n=aws.sts:get_caller_identity()\n")
     assert.is_nil(out:find("stdin:%d"), out)
     assert.is_nil(out:find("table: 0x", 1, true), out)
     for _, part in ipairs({ "certrotate session: profile prod, us-east-1, AKI", "DEDICATED IP",

@@ -78,6 +78,25 @@ describe("reports", function()
     assert.is_truthy(feed({ terminal = 40, color = true }):find("\27[33m", 1, true))
   end)
 
+  it("a live line tells the time that is left: as planned, then as seen", function()
+    local out = {}
+    local show = progress.new({ terminal = 100, write = function(text) out[#out + 1] = text end })
+    local function last() return out[#out] end
+    show({ type = "start", at = 0, plan = { prediction = { deploy_seconds = 300, call_seconds = 2 } } })
+    show({ type = "wave", at = 0, wave = 1, waves = 2, name = "one", holders = 4, done = 0 })
+    assert.matches("wave 1/2 %[%.+%] 0/4 changed, about 5m 8s left  one", last())
+    show({ type = "swap", at = 10, id = "E1", changed = true })
+    assert.matches("1/4 changed, about 5m 30s left  one", last())
+    show({ type = "settling", at = 40, deployed = 0, total = 4 })
+    show({ type = "settling", at = 100, deployed = 1, total = 4 })
+    assert.matches("%[#####%.+%] 1/4 Deployed, about 4m left  one", last())
+    show({ type = "settling", at = 400, deployed = 1, total = 4 })
+    assert.is_nil(last():find("left", 1, true))                -- longer than planned: nobody knows
+    show({ type = "settled", at = 120, total = 4, seconds = 60 })
+    show({ type = "wave", at = 130, wave = 2, waves = 2, name = "two", holders = 2, done = 1 })
+    assert.matches("1/2 changed, about 1m 2s left  two", last())
+  end)
+
   it("without a terminal there are plain lines with times", function()
     local text = feed({ terminal = false })
     assert.is_nil(text:find("\27", 1, true))

@@ -20,7 +20,7 @@ local function folds(lines)
 end
 
 local function open(journal, mods, keys)
-  return view_module.open({ name = "log/" .. vim.fn.fnamemodify(journal, ":t"), filetype = "certrotate-log",
+  return view_module.open({ name = "log/" .. message.tail(journal), filetype = "certrotate-log",
                             mods = mods, keys = keys })
 end
 

@@ -37,4 +37,9 @@ function M.fail(err) M.say(tostring(err), "ERROR") end
 ---@return string
 function M.path(path) return vim.fn.fnamemodify(path, ":~:.") end
 
+--- The end of a path, for a buffer's name; a URL is shown whole, since its end alone says little.
+---@param path string
+---@return string
+function M.tail(path) return path:find("^%w[%w+.-]*://") and path or vim.fn.fnamemodify(path, ":t") end
+
 return M

@@ -61,6 +61,10 @@ local function apply(self)
     if not (answer and answer:lower():match("^%s*yes%s*$")) then
       return message.say("nothing was changed", "INFO")
     end
+    -- What was agreed to is what was read, not what has been made since.
+    if self.plan ~= plan then
+      return message.say("nothing was changed: the plan was made anew meanwhile; read it, then apply it", "WARN")
+    end
     begin(self)
   end)
 end
@@ -111,7 +115,7 @@ local function fill(self, done)
 end
 
 local function open(args, mods)
-  local what = args.plan and vim.fn.fnamemodify(args.plan, ":t") or (args.replace or ""):match("[^/]*$")
+  local what = args.plan and message.tail(args.plan) or (args.replace or ""):match("[^/]*$")
   local self = view_module.open({ name = "plan/" .. what, filetype = "certrotate-plan", mods = mods, keys = {
     { "a", "apply the plan, after a question", apply },
     { "R", "plan again", function(view) fill(view) end },

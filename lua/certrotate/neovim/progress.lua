@@ -26,6 +26,10 @@ end
 
 local handlers = {}
 
+function handlers.quota(self, event)
+  self.stage = event.enough and "preparing" or ("waiting for quota: %d of %d"):format(event.value, event.needed)
+end
+
 function handlers.import(self) self.stage = "imported" end
 
 function handlers.wave(self, event)

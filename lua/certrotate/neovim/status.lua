@@ -76,7 +76,7 @@ function M.command(args, mods)
   if not status then return message.fail(err) end
   args.journal = vim.fn.fnamemodify(args.journal, ":p")
   local self = view_module.open({
-    name = "status/" .. vim.fn.fnamemodify(args.journal, ":t"), filetype = "certrotate-status", mods = mods, keys = {
+    name = "status/" .. message.tail(args.journal), filetype = "certrotate-status", mods = mods, keys = {
       { "r", "resume: the command", type_resume },
       { "L", "log", function(view) require("certrotate.neovim.log").command({ journal = view.args.journal }, "") end },
       { "R", "read again", read },

@@ -29,19 +29,35 @@ function M.new(options)
   if terminal == nil and not options.write then terminal = require("certrotate.core").terminal(2) end
   local live, width = terminal and true or false, terminal or 80
   local wave, shown = nil, false
+  local deploy, call   -- what a deployment and a change take: as the plan says, then as was seen
 
   local function paint(code, text)
     return options.color and ("\27[%sm%s\27[0m"):format(code, text) or text
   end
 
+  -- Seconds until the wave is Deployed, as far as that can be known; nil: it cannot.
+  local function left(at)
+    if not deploy then return nil end
+    if wave.settling then return deploy - (at - wave.settling_since) end
+    local here = wave.changed - wave.before
+    local each = here > 0 and (at - wave.began) / here or call
+    return (wave.total - wave.changed) * each + deploy
+  end
+
+  local function left_text(at)
+    local seconds = width >= 60 and left(at)
+    if not seconds or seconds < 1 then return "" end
+    return (", about %s left"):format(fmt.duration(math.ceil(seconds)))
+  end
+
   -- The numbers come before the name: names may be long, and a narrow terminal cuts the end.
-  local function redraw()
+  local function redraw(at)
     if not wave then return end
     local done, total, what = wave.changed, wave.total, "changed"
     if wave.serving then done, total, what = wave.seen, wave.serving, "serve the new one" end
     if wave.settling then done, total, what = wave.deployed, wave.settling, "Deployed" end
-    local line = ("wave %d/%d %s %d/%d %s  %s"):format(wave.index, wave.count, bar(done, total, width), done, total, what,
-      table_report.clean(wave.name))
+    local line = ("wave %d/%d %s %d/%d %s%s  %s"):format(wave.index, wave.count, bar(done, total, width), done, total, what,
+      left_text(at), table_report.clean(wave.name))
     write("\r\27[K" .. table_report.cut(line, width - 1))
     shown = true
   end
@@ -59,6 +75,10 @@ function M.new(options)
   local quota_told
 
   local handlers = {
+    start = function(event)
+      local prediction = event.plan and event.plan.prediction or {}
+      deploy, call = prediction.deploy_seconds, prediction.call_seconds or 0
+    end,
     -- A line when something is new, not one each look.
     quota = function(event)
       local request = event.request
@@ -87,7 +107,7 @@ function M.new(options)
     end,
     wave = function(event)
       wave = { index = event.wave, count = event.waves, name = event.name, total = event.holders,
-               changed = event.done or 0, deployed = 0 }
+               changed = event.done or 0, before = event.done or 0, deployed = 0, began = event.at }
       if not live then
         say(event.at, ("wave %d of %d, %s: %s"):format(event.wave, event.waves, table_report.clean(event.name),
           fmt.plural(event.holders, "holder")))
@@ -104,6 +124,7 @@ function M.new(options)
       if not wave then return end
       local before = wave.deployed
       wave.settling, wave.deployed = event.total, event.deployed
+      wave.settling_since = wave.settling_since or event.at
       if not live and event.deployed ~= before and event.deployed < event.total then
         say(event.at, ("%d of %d Deployed"):format(event.deployed, event.total))
       end
@@ -111,6 +132,7 @@ function M.new(options)
     settled = function(event)
       local name, index, count = wave.name, wave.index, wave.count
       wave = nil
+      deploy = event.seconds or deploy
       say(event.at, ("%s wave %d/%d %s: %s Deployed%s"):format(paint("32", "done"), index, count, table_report.clean(name),
         fmt.plural(event.total, "holder"), event.seconds and " after " .. fmt.duration(event.seconds) or ""))
     end,
@@ -178,7 +200,7 @@ function M.new(options)
     if options.quiet then return end
     local handler = handlers[event.type]
     if handler then handler(event) end
-    if live then redraw() end
+    if live then redraw(event.at) end
   end
 end
 

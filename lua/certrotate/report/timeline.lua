@@ -111,7 +111,7 @@ end
 local ENTITIES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }
 local function escape(text) return (table_report.clean(text):gsub('[&<>"]', ENTITIES)) end
 
-local WIDTH, LEFT, RIGHT, LANE, TOP = 960, 250, 24, 20, 92
+local WIDTH, LEFT, RIGHT, LANE, TOP = 960, 250, 24, 20, 108
 local OLD, WAY, NEW, OVER, BAD, INK, DIM = "#94a3b8", "#93c5fd", "#2563eb", "#f59e0b", "#b42318", "#1b2430", "#5c6878"
 
 -- A step between ticks that people count in, so that at most eight fit.
@@ -124,7 +124,7 @@ local function tick_step(span)
 end
 
 local function legend(out, x, colour, text, opacity)
-  out('<rect x="%d" y="54" width="12" height="12" rx="2" fill="%s" opacity="%s"/><text x="%d" y="64">%s</text>', x, colour,
+  out('<rect x="%d" y="70" width="12" height="12" rx="2" fill="%s" opacity="%s"/><text x="%d" y="80">%s</text>', x, colour,
     opacity or "1", x + 18, text)
 end
 
@@ -160,13 +160,13 @@ function M.svg(timeline)
   out('<rect width="%d" height="%d" fill="#ffffff"/>', WIDTH, height)
   out('<text x="16" y="24" font-size="15" font-weight="600">%s of %s</text>',
     timeline.finished and "Rotation" or "Rotation so far", fmt.plural(#timeline.lanes, "holder"))
-  out('<text x="16" y="42" fill="%s">%s%s</text>', DIM, escape(timeline.from),
-    timeline.to and " → " .. escape(timeline.to) or "")
+  out('<text x="16" y="42" fill="%s">replaces %s</text>', DIM, escape(timeline.from))
+  if timeline.to then out('<text x="16" y="58" fill="%s">with %s</text>', DIM, escape(timeline.to)) end
   legend(out, 16, OLD, "old certificate")
   legend(out, 136, WAY, "on its way to the edge")
-  legend(out, 296, NEW, "new certificate")
+  legend(out, 300, NEW, "new certificate")
   local overlap = timeline.overlap
-  if overlap then legend(out, 420, OVER, "both charged on dedicated IP addresses: " .. overlap_text(overlap), ".45") end
+  if overlap then legend(out, 428, OVER, "both charged on dedicated IP addresses: " .. overlap_text(overlap), ".45") end
   local step = tick_step(span)
   for at = math.ceil(timeline.began / step) * step, timeline.ended, step do
     out('<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#e2e8f0"/><text x="%.1f" y="%d" fill="%s" text-anchor="middle">%s'
