@@ -442,6 +442,46 @@ describe("the Neovim plugin", function()
       assert.equal(2, fleet:record().effects.acm_reimports)
     end)
 
+    it("does not apply a plan that was made anew while its question was open", function()
+      local plan, current = turn()
+      local out = run([[
+        vim.cmd("CertRotate ]] .. plan .. [[anew")
+        T.line("Replace")
+        local view = require("certrotate.neovim.view").current()
+        local before, answer = view.plan, nil
+        vim.ui.input = function(_, done) answer = done end
+        T.keys("a")
+        T.wait(function() return answer end)
+        T.keys("R")
+        T.wait(function() return view.plan and view.plan ~= before end)
+        answer("yes")
+        T.notified("made anew")
+        return { notice = T.notices[#T.notices], journal = vim.fn.filereadable("@DIR@/anew"),
+                 running = #require("certrotate.neovim.run").all() }
+      ]])
+      assert.equal("certrotate: nothing was changed: the plan was made anew meanwhile; read it, then apply it", out.notice)
+      assert.equal(0, out.journal)
+      assert.equal(0, out.running)
+      assert.is_true(#fleet:on(current) > 0)
+    end)
+
+    it("shows waiting for a quota, and names pages of journals elsewhere by their URLs", function()
+      local out = run([[
+        local message = require("certrotate.neovim.message")
+        local progress = require("certrotate.neovim.progress").new({ title = "www", plan = { holders = function() return {} end },
+          clock = function() return 0 end })
+        progress:event({ type = "quota", needed = 3, value = 2, enough = false, deadline = 0 })
+        local waiting = progress:lines(62)
+        progress:event({ type = "quota", needed = 3, value = 4, enough = true, deadline = 0 })
+        return { waiting = waiting, enough = progress:lines(62), url = message.tail("s3://bucket/team/www.journal"),
+                 path = message.tail("/tmp/team/www.journal") }
+      ]])
+      assert.matches("waiting for quota: 2 of 3", out.waiting[2])
+      assert.matches("preparing", out.enough[2])
+      assert.equal("s3://bucket/team/www.journal", out.url)
+      assert.equal("www.journal", out.path)
+    end)
+
     it("asks for the passphrase of a key, and forgets it", function()
       local plan, current = turn()
       local key = plan:match("%-%-private%-key (%S+)")
