@@ -11,7 +11,7 @@ M.statuses = { { M.DONE, "done" }, { M.FAILED, "failed" }, { M.USAGE, "usage" },
 
 -- In the order of `--help`.
 M.commands = { "inventory", "check", "plan", "apply", "resume", "rollback", "status", "retire", "verify", "quota",
-               "reconcile", "deploy-hook", "simulate", "demo", "completion", "man" }
+               "reconcile", "deploy-hook", "simulate", "demo", "schema", "completion", "man" }
 
 --- The module of a command.
 ---@param name string
