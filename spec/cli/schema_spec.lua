@@ -56,7 +56,8 @@ describe("the JSON", function()
     fits(0, fleet:identity_flags({ "plan", "--policy", "cheapest" }))
     fits(0, fleet:identity_flags({ "apply" }))                       -- without --yes: the plan
     fits(0, fleet:flags({ "quota" }))
-    local report = fits(0, fleet:identity_flags({ "apply", "--yes", "--poll", "100ms", "--policy", "cheapest", "--journal", journal }))
+    local report = fits(0, fleet:identity_flags({ "apply", "--yes", "--poll", "100ms", "--policy", "cheapest",
+      "--journal", journal }))
     assert.is_true(report.ok)
     fits(0, with(fleet:flags({ "resume", journal }), "--poll", "100ms"))
     fits(0, { "status", journal })
@@ -92,6 +93,7 @@ describe("the JSON", function()
       client:wait(0.02)
     end
     client:close()
+    assert.truthy(running.output():find("\n}\n", 1, true), running.output())
     command.shell("kill -INT " .. running.pid)
     assert.equal(0, running.wait(60))
     assert.equal("", validate("simulate", running.output()))

@@ -55,8 +55,8 @@ local DEFS = {
   plan = object({
     version = INTEGER, created = TIME, endpoint = STRING, from = STRING, store = STORE, method = one_of("swap", "reimport"),
     identity = object({ fingerprint = STRING, names = list(STRING), not_before = TIME, not_after = TIME, key_type = STRING,
-                        ["serial?"] = STRING }),
-    ["old?"] = { type = "object" },
+                        subject = STRING }),
+    ["replaced?"] = object({ ["fingerprint?"] = STRING, ["not_after?"] = TIME }),
     files = object({ ["certificate?"] = STRING, ["private_key?"] = STRING, ["chain?"] = STRING }),
     policy = object({ name = STRING, options = { type = "object" } }),
     waves = list(object({ name = STRING, parallel = INTEGER, soak = SECONDS, settle = STRING, reason = STRING,
@@ -73,7 +73,7 @@ local DEFS = {
     conflicts = list(object({ Id = STRING, message = STRING })),
     units = list(object({ Id = STRING, policy = STRING, attached = BOOLEAN })), left_behind = list(STRING), started = TIME,
     ended = TIME, seconds = SECONDS, overlap_seconds = SECONDS, charge = USD, one_at_a_time = SINGLE, journal = STRING,
-    ["rolled_back?"] = BOOLEAN, ["event_problem?"] = STRING, ["method?"] = STRING,
+    ["rolled_back?"] = BOOLEAN, ["retired?"] = BOOLEAN, ["event_problem?"] = STRING, ["method?"] = STRING,
   }),
   fact = object({ fact = STRING, holds = BOOLEAN, evidence = STRING }),
   error = object({ error = object({ kind = STRING, code = STRING, message = STRING, ["operation?"] = STRING,
@@ -84,7 +84,8 @@ local DEFS = {
 
 local RETIRE = object({ deleted = BOOLEAN, ["already_gone?"] = BOOLEAN, reference = STRING, facts = list(ref("fact")) })
 local RECONCILE = object({ ok = BOOLEAN, changed = INTEGER, dry_run = BOOLEAN,
-  actions = list({ type = "object", required = { "name", "text" }, properties = { name = STRING, text = STRING, done = BOOLEAN } }),
+  actions = list({ type = "object", required = { "name", "text" },
+                   properties = { name = STRING, text = STRING, done = BOOLEAN } }),
   failures = list(object({ name = STRING, error = { type = "object" } })), notes = list(STRING) })
 
 -- By command: everything it may print when it has not failed.

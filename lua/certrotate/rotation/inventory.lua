@@ -5,6 +5,7 @@
 -- with a delay (aws-reference 2.2).
 local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
+local json = require("certrotate.json")
 local shown = require("certrotate.report.shown")
 
 local M = {}
@@ -287,7 +288,7 @@ function M.list_acm(aws)
         arn = summary.CertificateArn,
         store = "acm",
         name = text(summary.DomainName),
-        names = summary.SubjectAlternativeNameSummaries or {},
+        names = json.array(summary.SubjectAlternativeNameSummaries or {}),
         not_before = summary.NotBefore,
         not_after = summary.NotAfter,
         key_type = summary.KeyAlgorithm and (summary.KeyAlgorithm:gsub("-", "_")),
@@ -319,7 +320,7 @@ function M.list_iam(aws)
         arn = metadata.Arn,
         store = "iam",
         name = metadata.ServerCertificateName,
-        names = {},
+        names = json.array({}),
         not_after = metadata.Expiration and fmt.parse_time(metadata.Expiration),
         path = metadata.Path,
       }, Certificate)

@@ -435,6 +435,19 @@ local function check_shape(data)
   return nil
 end
 
+-- Read from JSON, a list without entries could be either; written again it stays a list.
+local function mark_lists(data)
+  for _, list in ipairs({ data.waves, data.left_out, data.findings, data.identity.names }) do json.array(list) end
+  for _, wave in ipairs(data.waves) do
+    json.array(wave.holders)
+    for _, holder in ipairs(wave.holders) do json.array(holder.Aliases) end
+    if wave.unit then
+      json.array(wave.unit.staging)
+      json.array(wave.unit.names)
+    end
+  end
+end
+
 --- A plan from decoded data (a file, a journal's first line); refuses data changed after it was made.
 ---@param data table
 ---@param where string   for messages
@@ -448,6 +461,7 @@ function M.restore(data, where)
   local problem = check_shape(data)
   if problem then return malformed(where, problem) end
   if hash_of(data) ~= data.hash then return malformed(where, "it was changed after it was made (its hash does not fit)") end
+  mark_lists(data)
   return setmetatable(data, Plan)
 end
 

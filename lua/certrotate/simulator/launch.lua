@@ -281,7 +281,8 @@ end
 -- nginx's first process binds the sockets, forks the master and ends: when it ended with 0, connections are queued
 -- already. The pid file follows at once.
 local function run_nginx(self, parts)
-  local command = ("%s -p %s -e %s -c %s"):format(quote(parts.program), quote(self.directory),
+  -- Paths of the Lua that starts it may be of another version than nginx's own.
+  local command = ("env -u LUA_PATH -u LUA_CPATH %s -p %s -e %s -c %s"):format(quote(parts.program), quote(self.directory),
     quote(self.directory .. "/error.log"), quote(self.directory .. "/nginx.conf"))
   for _ = 1, 8 do
     local ports = free_ports(3)
