@@ -68,7 +68,7 @@ local function await_file(loop, path, seconds, log)
 end
 
 local function problem_list(state, meter, facts)
-  local problems = {}
+  local problems = json.array({})
   local function add(format, ...) problems[#problems + 1] = format:format(...) end
   local on_new = 0
   for _, distribution in ipairs(state.distributions) do
