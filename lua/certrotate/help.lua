@@ -85,6 +85,7 @@ function M.parse(text)
     if not name then
       separator, name, arguments = line:match("^[%w_]+([.])([%w_]+) = [%w_.]+()")
       if name then arguments = nil end
+      if name and not name:find("%l") then name = nil end   -- a constant
     end
     -- In a class's file the first comment is the file's own.
     if line:find("^%-%-%-") or block and line:find("^%-%-") then

@@ -52,6 +52,8 @@ describe("the JSON", function()
     end
     fits(0, fleet:flags({ "inventory" }))
     fits(0, fleet:flags({ "inventory", "--holders", reference }))
+    fits(0, fleet:flags({ "inventory", "--role", "self" }))
+    fits(0, fleet:identity_flags({ "plan", "--role", "self" }))
     fits(0, fleet:identity_flags({ "check" }))
     fits(0, fleet:identity_flags({ "plan", "--policy", "cheapest" }))
     fits(0, fleet:identity_flags({ "apply" }))                       -- without --yes: the plan

@@ -98,7 +98,7 @@ end
 
 local function zsh_flag(one)
   local tail = ("[%s]%s"):format(zsh_text(one.summary), one.switch and "" or zsh_value(one))
-  local list = { quote((one.many and "*" or "") .. one.flag .. tail) }
+  local list = { quote(((one.many or one.again) and "*" or "") .. one.flag .. tail) }
   if one.short then list[2] = quote(one.short .. tail) end
   return list
 end

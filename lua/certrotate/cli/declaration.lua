@@ -9,6 +9,7 @@ local M = {}
 ---@field summary string
 ---@field switch boolean       takes no value
 ---@field many boolean         takes one or more values
+---@field again? boolean       may be given many times
 ---@field optional boolean
 ---@field choices? string[]
 ---@field value? string        default
@@ -33,6 +34,11 @@ end
 function Element.args(self, count)
   self.parameter.many = count == "+" or count == "*"
   self.parameter.optional = count == "?" or count == "*"
+  return self
+end
+
+function Element.count(self, count)
+  self.parameter.again = count == "*" or count == "+"
   return self
 end
 

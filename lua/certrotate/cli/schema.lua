@@ -127,6 +127,11 @@ local RESULTS = {
   man = { object({ page = STRING }) },
 }
 
+-- With --role, an account each. What each came to is as above, where it is told by a document of its own.
+local ACCOUNTS = { inventory = true, plan = true, apply = true, resume = true, rollback = true, status = true, retire = true }
+local BY_ACCOUNT = object({ accounts = list(object({ account = STRING, ["role?"] = STRING, ["journal?"] = STRING,
+  ["result?"] = { type = "object" }, ["error?"] = { type = "object", required = { "kind", "code", "message" } } })) })
+
 --- The schema of a command's output, its errors included.
 ---@param name string
 ---@return table? schema   nil: there is no such command
@@ -135,6 +140,7 @@ function M.of(name)
   if not results then return nil end
   local any = {}
   for i, result in ipairs(results) do any[i] = result end
+  if ACCOUNTS[name] then any[#any + 1] = BY_ACCOUNT end
   any[#any + 1] = ref("error")
   return { ["$schema"] = "https://json-schema.org/draft/2020-12/schema", title = "certrotate " .. name .. " --json",
            anyOf = any, ["$defs"] = DEFS }

@@ -76,8 +76,11 @@ function M.text(columns, rows, width)
   return table.concat(lines, "\n") .. "\n"
 end
 
+--- At most `width` characters of a text; the cut is shown by "…".
 M.cut = cut
+--- How many characters a text has.
 M.width = width_of
+--- The text of a value without control bytes, which a terminal would obey.
 M.clean = clean
 
 return M
