@@ -39,17 +39,17 @@ end
 
 function M.run(context, args)
   local options = apply.run_options(context, args)
-  if accounts.wanted(args) then
-    if not args.yes then context:usage("--role: look at one account after the other, or pass --yes to roll all back") end
-    return accounts.go_on(context, args, "rollback", options)
-  end
-  options.journal = args.journal
   options.dedicated_ip_quota = context:number(args.dedicated_ip_quota, "--dedicated-ip-quota", 1)
   if args.certificate then
     local identity, why = context:identity(args)
     if not identity then return nil, why end
     options.identity = identity
   end
+  if accounts.wanted(args) then
+    if not args.yes then context:usage("--role: look at one account after the other, or pass --yes to roll all back") end
+    return accounts.go_on(context, args, "rollback", options)
+  end
+  options.journal = args.journal
   local aws, err = context:connect(args)
   if not aws then return nil, err end
   local found
