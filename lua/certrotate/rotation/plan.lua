@@ -190,6 +190,7 @@ end
 -- No second certificate, so no overlap; `one_at_a_time` still says what a swap could cost.
 local function predict_reimport(predicted)
   predicted.seconds, predicted.overlap_seconds, predicted.charge, predicted.minimum_charge = method_module.LEAD, 0, 0, 0
+  predicted.minimum_overlap_seconds = 0
   return predicted
 end
 
