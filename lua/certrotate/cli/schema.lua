@@ -53,7 +53,7 @@ local DEFS = {
     Enabled = BOOLEAN, Staging = BOOLEAN, charged = BOOLEAN }),
   unit = object({ primary = STRING, policy = STRING, traffic = STRING, staging = list(STRING), names = list(STRING) }),
   plan = object({
-    version = INTEGER, created = TIME, endpoint = STRING, from = STRING, store = STORE, method = one_of("swap", "reimport"),
+    version = INTEGER, created = TIME, endpoint = STRING, ["account?"] = STRING, from = STRING, store = STORE, method = one_of("swap", "reimport"),
     identity = object({ fingerprint = STRING, names = list(STRING), not_before = TIME, not_after = TIME, key_type = STRING,
                         subject = STRING }),
     ["replaced?"] = object({ ["fingerprint?"] = STRING, ["not_after?"] = TIME }),
@@ -69,7 +69,7 @@ local DEFS = {
     hash = STRING,
   }),
   report = object({
-    ok = BOOLEAN, reference = STRING, adopted = BOOLEAN, holders = INTEGER, changed = INTEGER,
+    ok = BOOLEAN, ["account?"] = STRING, reference = STRING, adopted = BOOLEAN, holders = INTEGER, changed = INTEGER,
     conflicts = list(object({ Id = STRING, message = STRING })),
     units = list(object({ Id = STRING, policy = STRING, attached = BOOLEAN })), left_behind = list(STRING), started = TIME,
     ended = TIME, seconds = SECONDS, overlap_seconds = SECONDS, charge = USD, one_at_a_time = SINGLE, journal = STRING,
