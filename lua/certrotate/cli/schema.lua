@@ -53,7 +53,8 @@ local DEFS = {
     Enabled = BOOLEAN, Staging = BOOLEAN, charged = BOOLEAN }),
   unit = object({ primary = STRING, policy = STRING, traffic = STRING, staging = list(STRING), names = list(STRING) }),
   plan = object({
-    version = INTEGER, created = TIME, endpoint = STRING, ["account?"] = STRING, from = STRING, store = STORE, method = one_of("swap", "reimport"),
+    version = INTEGER, created = TIME, endpoint = STRING, ["account?"] = STRING, from = STRING,
+    store = STORE, method = one_of("swap", "reimport"),
     identity = object({ fingerprint = STRING, names = list(STRING), not_before = TIME, not_after = TIME, key_type = STRING,
                         subject = STRING }),
     ["replaced?"] = object({ ["fingerprint?"] = STRING, ["not_after?"] = TIME }),
