@@ -436,6 +436,13 @@ function Session:quota() return require("certrotate.rotation.quota.status").read
 ---@return certrotate.Error?
 function Session:retire(options) return require("certrotate.rotation.retire").run(self, options) end
 
+--- One round over declared certificates: what was interrupted is finished, what is new rotated, what was kept long
+--- enough retired; see certrotate.rotation.reconcile.
+---@param options certrotate.ReconcileOptions   config = path or table, …
+---@return certrotate.ReconcileResult?
+---@return certrotate.Error?
+function Session:reconcile(options) return require("certrotate.rotation.reconcile").call(self, options) end
+
 -- A session beside another: its credentials are wiped, the connections are the other's.
 local function leave(self)
   self._parent._others[self] = nil

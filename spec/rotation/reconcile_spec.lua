@@ -1,6 +1,7 @@
--- Declared certificates, brought to the declared state: from cron, by a deploy hook, after an interruption, beside trouble.
+-- Declared certificates, brought to the declared state: from cron, by a deploy hook, interrupted, beside trouble.
 local certificates = require("spec.support.certificates")
 local command = require("spec.support.command")
+local core = require("certrotate.core")
 local config_module = require("certrotate.rotation.reconcile.config")
 local fleet_module = require("spec.support.fleet")
 local hook = require("certrotate.rotation.reconcile.hook")
@@ -126,6 +127,24 @@ describe("reconcile", function()
     assert.equal(1, fleet:record().effects.acm_imports)
   end)
 
+  it("finishes what a killed one began, at once: its locks died with it", function()
+    fresh({ propagation = 0.5 })
+    configure()
+    local argv = fleet:flags({ "reconcile", fleet:path("sites.lua"), "--yes", "--poll", "50ms", "--json" })
+    local running = command.start(argv, { environment = fleet:environment() })
+    local deadline = core.monotonic() + 60
+    while #fleet:on(old) == #users and core.monotonic() < deadline do aws.loop:sleep(0.01) end
+    command.shell("kill -KILL " .. running.pid)
+    assert.is_truthy(running.wait(20))
+    running.close()
+    assert.is_true(#fleet:on(old) < #users)
+    local code, out, problems = fleet:run(argv)
+    assert.equal(0, code, problems)
+    assert.equal("resume", assert(json.decode(out)).actions[1].action)
+    assert.same({}, fleet:on(old))
+    assert.equal(1, fleet:record().effects.acm_imports)
+  end)
+
   it("does not do again what a person rolled back", function()
     fresh()
     local config = configure()
@@ -164,6 +183,41 @@ describe("reconcile", function()
     assert.same({}, fleet:on(old))
   end)
 
+  it("does not take what it could not list for nothing to do", function()
+    fresh()
+    local config = configure()
+    for _ = 1, 2 do
+      assert(fleet.simulator:control("faults", { operation = "ListCertificates", kind = "error", status = 400,
+        code = "AccessDeniedException", message = "not for you" }))
+      local result = assert(round(config))
+      assert.is_false(result.ok)
+      assert.equal("AccessDeniedException", result.failures[1].error.code)
+      assert.same({}, result.actions)
+      assert(fleet.simulator:control("faults", { clear = true }))
+      config = configure({ entry = ('holders = { "%s" }'):format(users[1]) })
+    end
+    assert.same(users, fleet:on(old))
+  end)
+
+  it("tells of declared holders that are gone, and goes on with the others", function()
+    fresh()
+    local result = assert(round(configure({ entry = ('holders = { "EGONE", "%s" }'):format(users[1]) })))
+    assert.same({ "rotate" }, kinds(result))
+    assert.same({ "www: there is no distribution EGONE; take it out of holders" }, result.notes)
+  end)
+
+  it("takes a table from scripts, whole or not at all", function()
+    fresh()
+    local declared = { name = "www", certificate = fleet:path("fullchain.pem"), private_key = fleet:path("privkey.pem") }
+    local config = { state = fleet:path("reconcile"), dedicated_ip_quota = 4, verify = false, certificates = { declared } }
+    local result = assert(aws:reconcile({ config = config, poll = 0.05 }))
+    assert.same({ "rotate" }, kinds(result))
+    local none, err = aws:reconcile({ config = { certificates = { { name = "www" } } } })
+    assert.is_nil(none)
+    assert.equal("config: certificates[1]: no certificate", err.message)
+    assert.has_error(function() aws:reconcile({}) end)
+  end)
+
   it("excludes a second one", function()
     fresh()
     local config = configure()
@@ -179,7 +233,9 @@ describe("reconcile", function()
   it("on the command line looks first, tells cron what it did, and has its exit codes", function()
     fresh()
     configure()
-    local function call(...) return fleet:run(fleet:flags({ "reconcile", fleet:path("sites.lua"), "--poll", "100ms", ... })) end
+    local function call(...)
+      return fleet:run(fleet:flags({ "reconcile", fleet:path("sites.lua"), "--poll", "100ms", ... }))
+    end
     local code, out, problems = call()
     assert.equal(0, code, problems)
     assert.truthy(out:find("www: to do: replace " .. old .. " on 4 holders", 1, true), out)
@@ -190,6 +246,8 @@ describe("reconcile", function()
     code, out = call("--yes", "--json")
     assert.equal(3, code)
     assert.equal(0, #assert(json.decode(out)).actions)
+    code, out, problems = call("--yes", "--quiet")
+    assert.same({ 3, "", "" }, { code, out, problems })
     code, out, problems = fleet:run(fleet:flags({ "reconcile", fleet:path("nowhere.lua"), "--yes" }))
     assert.equal(1, code)
     assert.truthy(problems:find("cannot read the configuration", 1, true), problems .. out)
@@ -240,14 +298,35 @@ describe("reconcile", function()
       assert.same({}, fleet:on(old))
     end)
 
+    it("records while the configuration cannot be read, for the day it is repaired", function()
+      fresh()
+      command.write(fleet:path("sites.lua"), "return { acme = ")
+      local code, _, problems = hooked()
+      assert.equal(1, code)
+      assert.truthy(problems:find("is recorded; repair " .. fleet:path("sites.lua"), 1, true), problems)
+      assert.same(users, fleet:on(old))
+      configure({ list = "", top = "acme = {}" })
+      local out
+      code, out, problems = fleet:run(fleet:flags({ "reconcile", fleet:path("sites.lua"), "--yes", "--poll", "100ms" }))
+      assert.equal(0, code, problems)
+      assert.truthy(out:find("done: replace " .. old, 1, true), out)
+      -- A lineage that its client deleted since is told, and no failure.
+      command.shell(("mv '%s' '%s'"):format(fleet:path("fullchain.pem"), fleet:path("away.pem")))
+      code, out = fleet:run(fleet:flags({ "reconcile", fleet:path("sites.lua"), "--yes" }))
+      assert.equal(3, code)
+      assert.truthy(out:find("is not there any more; it is left as it is", 1, true), out)
+    end)
+
     it("understands acme.sh and lego, and says when nobody called it", function()
       fresh()
       local certificate, key = fleet:path("fullchain.pem"), fleet:path("privkey.pem")
       local function seen(variables) return hook.lineage(function(name) return variables[name] end) end
-      local lineage = assert(seen({ CERT_FULLCHAIN_PATH = certificate, CERT_KEY_PATH = key, Le_Domain = "*.shop.example" }))
+      local lineage = assert(seen({ CERT_FULLCHAIN_PATH = certificate, CERT_KEY_PATH = key,
+                                    Le_Domain = "*.shop.example" }))
       assert.equal("acme.sh", lineage.client)
       assert.equal("shop.example", lineage.name)
-      lineage = assert(seen({ LEGO_CERT_PATH = certificate, LEGO_CERT_KEY_PATH = key, LEGO_CERT_DOMAIN = "shop.example" }))
+      lineage = assert(seen({ LEGO_CERT_PATH = certificate, LEGO_CERT_KEY_PATH = key,
+                              LEGO_CERT_DOMAIN = "shop.example" }))
       assert.equal("lego", lineage.client)
       assert.equal("shop.example", lineage.name)
       local none, err = seen({})
@@ -283,6 +362,8 @@ describe("reconcile", function()
       { "that wants to run programs", 'os.execute("true") return { acme = {} }', "os" },
       { "that wants to read files", 'require("io") return { acme = {} }', "require" },
       { "that is compiled", "\27Lua", "compiled Lua" },
+      { "that raises several lines", 'error("one\\ntwo")', "one two" },
+      { "with a wrong way to connect", 'return { acme = {}, connect = { profil = "x" } }', "no option 'profil'" },
     }
     for i, case in ipairs(cases) do
       it(case[1], function()

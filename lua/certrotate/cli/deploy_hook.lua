@@ -18,22 +18,30 @@ function M.run(context, args)
   local reconcile = require("certrotate.rotation.reconcile")
   local lineage, err = hook.lineage()
   if not lineage then return nil, err end
-  local config
-  config, err = require("certrotate.rotation.reconcile.config").load(args.config)
-  if not config then return nil, err end
+  local config, problem = require("certrotate.rotation.reconcile.config").load(args.config)
   local directory
-  directory, err = reconcile.directory(config)
-  if not directory then return nil, err end
+  directory, err = reconcile.directory(config or {})
+  if not directory then return nil, problem or err end
   local client
   client, err = core.client()
   if not client then return nil, err end
+  local function wait(seconds) client:wait(seconds) end
   local declared
-  declared, err = hook.record(config, directory, lineage, core.now(), function(seconds) client:wait(seconds) end)
+  if config then
+    declared, err = hook.record(config, directory, lineage, core.now(), wait)
+  else
+    -- Nobody calls again, so it is kept for the day the configuration can be read.
+    declared, err = hook.record_for(args.config, directory, lineage, core.now(), wait), problem
+  end
   client:close()
+  if not config and declared then
+    context:note(("%s is recorded; repair %s, then `certrotate reconcile` with it goes on"):format(lineage.name, args.config))
+    return nil, problem
+  end
   if not declared then return nil, err end
   if args.record_only then
-    context:result({ recorded = true, name = declared.name }, ("Recorded: %s. `certrotate reconcile %s --yes` rotates it.\n")
-      :format(declared.name, args.config))
+    context:result({ recorded = true, name = declared.name },
+      ("Recorded: %s. `certrotate reconcile %s --yes` rotates it.\n"):format(declared.name, args.config))
     return require("certrotate.cli").DONE
   end
   local aws

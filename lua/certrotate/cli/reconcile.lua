@@ -15,7 +15,7 @@ end
 --- Options of a round that come from flags.
 function M.options(context, args)
   return {
-    dry_run = not args.yes, poll = context:duration(args.poll, "--poll"),
+    dry_run = not args.yes, poll = context:duration(args.poll, "--poll"), trust = args.trust,
     on_event = require("certrotate.report.progress").new({
       write = function(text) context:say_error(text) end, terminal = context.terminal, quiet = context.quiet,
       color = context.color,
@@ -58,6 +58,10 @@ function M.finish(context, result, dry_run)
     local err = failure.error
     failures[i] = { name = failure.name, error = { kind = err.kind, code = err.code, message = err.message,
                                                    journal = err.journal, request_id = err.request_id } }
+  end
+  -- cron sends a mail for every word.
+  if context.quiet and not context.json and #result.actions + #result.notes + #result.failures == 0 then
+    return cli.NOTHING
   end
   context:result({ ok = result.ok, changed = result.changed, dry_run = dry_run or false, actions = actions,
                    failures = failures, notes = json.array(result.notes) }, text_of(result, dry_run))

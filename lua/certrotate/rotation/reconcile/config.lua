@@ -1,5 +1,5 @@
---- What a reconcile keeps in order, declared in a Lua file that returns a table. Read in an environment of its own:
--- it may compute, but has no io, no os.execute, no require. Everything in it is checked before anything is asked of AWS.
+--- What a reconcile keeps in order, declared in a Lua file that returns a table. Read in an environment of its own: it
+-- may compute, but has no io, no os.execute, no require. Everything is checked before anything is asked of AWS.
 --
 --   return {
 --     state = "/var/lib/certrotate",            -- journals and the ledger; default: where locks are, "reconcile" in it
@@ -24,7 +24,7 @@ local M = {}
 ---@field private_key? string     path
 ---@field chain? string           path
 ---@field passphrase_file? string path; its first line opens the key
----@field replace? string[]       references to replace. Without `replace` and `holders`: what has exactly the same names
+---@field replace? string[]       references to replace. Without it and `holders`: what has exactly the same names
 ---@field holders? string[]       ids: whatever these name is replaced, and only on these
 ---@field store? "acm"|"iam"
 ---@field policy? string|fun(holders: table): table
@@ -35,6 +35,7 @@ local M = {}
 ---@field trust? string           path
 ---@field dedicated_ip_quota? integer
 ---@field wait_for_quota? number  seconds
+---@field hooked? boolean         by a deploy hook, not by the configuration
 
 ---@class certrotate.ReconcileConfig
 ---@field path string
@@ -81,7 +82,8 @@ local function load_chunk(path)
   end
   if not chunk then return problem(path, "%s", (why:gsub("^[^:]*:", "line "))) end
   local ok, value = pcall(chunk)
-  if not ok then return problem(path, "%s", tostring(value)) end
+  -- Whatever it raised is told in one line.
+  if not ok then return problem(path, "%s", (tostring(value):gsub("%s*\n%s*", " "))) end
   if type(value) ~= "table" then return problem(path, "it must return a table") end
   return value
 end
@@ -172,13 +174,25 @@ local CERTIFICATE = {
     return nil, "a name of letters, digits, \".\", \"_\" and \"-\", 64 at most"
   end,
 }
-local TOP = {
-  state = path_of, certificates = true, acme = true,
-  connect = function(value)
-    if type(value) == "table" then return value end
-    return nil, "a table"
-  end,
-}
+
+-- Of certrotate.connect's options those a file may decide; keys belong into AWS's own files.
+local CONNECT = { profile = "string", region = "string", endpoint_url = "string", endpoints = "table", ca_file = "string",
+                  proxy = "string", no_proxy = "string", edge = "string", thread_pool = "string",
+                  max_attempts = "number", connect_timeout = "number", timeout = "number", max_connections = "number" }
+
+local function connect(value)
+  if type(value) ~= "table" then return nil, "a table" end
+  for key, one in pairs(value) do
+    local kind = CONNECT[key]
+    if not kind then
+      return nil, ("no option '%s'; profile, region, endpoint_url, ca_file, proxy, …"):format(tostring(key))
+    end
+    if type(one) ~= kind then return nil, ("%s: a %s"):format(key, kind) end
+  end
+  return value
+end
+
+local TOP = { state = path_of, certificates = true, acme = true, connect = connect }
 
 -- Takes the known fields of `given` over into `into`; what is unknown or wrong is told with where it stands.
 local function take(path, where, given, into, ...)
@@ -204,21 +218,16 @@ local function certificate_of(path, where, given, defaults)
   return one
 end
 
---- Reads and checks a configuration.
----@param path string
+--- Checks a configuration whole.
+---@param given table    as a file returns it
+---@param path string    what messages call it
 ---@return certrotate.ReconcileConfig?
 ---@return certrotate.Error?
-function M.load(path)
-  local given, err = load_chunk(path)
-  if not given then return nil, err end
-  local full
-  full, err = core.realpath(path)
-  if not full then return nil, err end
-  local defaults, config = {}, { path = full, connect = {}, certificates = {} }
+function M.check(given, path)
+  local defaults, config = {}, { path = path, connect = {}, certificates = {} }
   local plain, shared = {}, {}
   for key, value in pairs(given) do (DEFAULTS[key] and shared or plain)[key] = value end
-  local ok
-  ok, err = take(path, "it", shared, defaults, DEFAULTS)
+  local ok, err = take(path, "it", shared, defaults, DEFAULTS)
   if ok then ok, err = take(path, "it", plain, config, TOP) end
   if not ok then return nil, err end
   local list = given.certificates or {}
@@ -251,6 +260,21 @@ function M.load(path)
   if #config.certificates == 0 and not config.acme then
     return problem(path, "it declares nothing: give certificates, or acme")
   end
+  return config
+end
+
+--- Reads and checks a configuration file.
+---@param path string
+---@return certrotate.ReconcileConfig?
+---@return certrotate.Error?
+function M.load(path)
+  local given, err = load_chunk(path)
+  if not given then return nil, err end
+  local config
+  config, err = M.check(given, path)
+  if not config then return nil, err end
+  config.path, err = core.realpath(path)
+  if not config.path then return nil, err end
   return config
 end
 

@@ -1,5 +1,5 @@
---- Which certificates a declared one replaces: exact references in every case (rule 3). By names means the very same set
--- of DNS names, on an imported certificate that a distribution uses; one that merely covers them is not meant.
+--- Which certificates a declared one replaces: exact references in every case (rule 3). By names means the very same
+-- set of DNS names, on an imported certificate that a distribution uses; one that merely covers them is not meant.
 local stored = require("certrotate.rotation.stored")
 
 local M = {}
@@ -13,13 +13,14 @@ end
 
 -- All DNS names of a stored certificate. ACM lists the first hundred, IAM none.
 local function names_of(aws, certificate)
-  if certificate.store == "acm" and #certificate.names > 0 and #certificate.names < 100 then return certificate.names end
+  local count = certificate.store == "acm" and #certificate.names or 0
+  if count > 0 and count < 100 then return certificate.names end
   local leaf, err = stored.leaf(aws, certificate)
   if err then return nil, err end
   return leaf and leaf.names or {}
 end
 
--- Whether the store's certificate is the declared one already. Only those that end at the same moment need be asked for.
+-- Whether the store's certificate is the declared one already. Only those that end at the same moment are asked for.
 local function is_the_same(aws, certificate, leaf)
   if certificate.not_after and math.abs(certificate.not_after - leaf.not_after) > 1 then return false end
   local fingerprint, err = stored.fingerprint(aws, certificate)
@@ -27,8 +28,19 @@ local function is_the_same(aws, certificate, leaf)
   return fingerprint == leaf.fingerprint
 end
 
+-- A store that could not be listed may hold what a distribution names: unknown, not absent.
+local function known(inventory, reference)
+  if inventory.complete or inventory:certificate(reference) then return true end
+  return nil, inventory.errors[1]
+end
+
 local function by_names(aws, inventory, leaf)
   local wanted, found = key_of(leaf.names), {}
+  for _, holder in ipairs(inventory.holders) do
+    local ok, err = true, nil
+    if holder.reference ~= "" then ok, err = known(inventory, holder.reference) end
+    if not ok then return nil, err end
+  end
   for _, certificate in ipairs(inventory.certificates) do
     local imported = certificate.type == nil or certificate.type == "IMPORTED"
     if imported and #inventory:holders_of(certificate.reference) > 0 then
@@ -40,11 +52,15 @@ local function by_names(aws, inventory, leaf)
   return found
 end
 
-local function by_holders(inventory, ids)
+local function by_holders(inventory, ids, note)
   local found = {}
   for _, id in ipairs(ids) do
     local holder = inventory:holder(id)
-    if holder and holder.reference ~= "" then found[#found + 1] = holder.reference end
+    if not holder then
+      note(("there is no distribution %s; take it out of holders"):format(id))
+    elseif holder.reference ~= "" then
+      found[#found + 1] = holder.reference
+    end
   end
   return found
 end
@@ -63,14 +79,15 @@ end
 ---@param declared certrotate.Declared
 ---@param leaf certrotate.CertificateInfo   of the declared identity
 ---@param earlier string[]                  what earlier rotations of this declaration put in place
+---@param note fun(text: string)            takes what a person should know
 ---@return string[]? references
 ---@return certrotate.Error?
-function M.replaced(aws, inventory, declared, leaf, earlier)
+function M.replaced(aws, inventory, declared, leaf, earlier, note)
   local candidates, err
   if declared.holders then
-    candidates = by_holders(inventory, declared.holders)
+    candidates = by_holders(inventory, declared.holders, note)
   else
-    candidates, err = declared.replace, nil
+    candidates = declared.replace
     if not candidates then candidates, err = by_names(aws, inventory, leaf) end
     if not candidates then return nil, err end
     -- Renewed with other names, it still takes the place of its forerunner.
@@ -82,7 +99,10 @@ function M.replaced(aws, inventory, declared, leaf, earlier)
     -- IAM's ARN is as exact as the id that distributions name.
     reference = certificate and certificate.reference or reference
     if not seen[reference] and #inventory:holders_of(reference) > 0 then
-      local same = false
+      local same
+      same, err = known(inventory, reference)
+      if not same then return nil, err end
+      same = false
       if certificate then same, err = is_the_same(aws, certificate, leaf) end
       if same == nil then return nil, err end
       if not same then list[#list + 1] = reference end

@@ -30,8 +30,9 @@ local function of_acme_sh(get)
   local chain = get("CERT_FULLCHAIN_PATH")
   local certificate = chain or get("CERT_PATH")
   if not (certificate and get("CERT_KEY_PATH")) then return nil end
-  return { client = "acme.sh", name = get("Le_Domain") or certificate:match("([^/]+)/[^/]+$"), certificate = certificate,
-           private_key = get("CERT_KEY_PATH"), chain = not chain and get("CA_CERT_PATH") or nil, domains = get("Le_Domain") }
+  local domain = get("Le_Domain")
+  return { client = "acme.sh", name = domain or certificate:match("([^/]+)/[^/]+$"), certificate = certificate,
+           private_key = get("CERT_KEY_PATH"), chain = not chain and get("CA_CERT_PATH") or nil, domains = domain }
 end
 
 local function of_lego(get)
@@ -56,8 +57,8 @@ function M.lineage(getenv)
   local lineage = of_certbot(get) or of_acme_sh(get) or of_lego(get)
   if not lineage then
     return nil, errors.new({ kind = "input", code = "NoLineage",
-      message = "no ACME client called this: certbot sets RENEWED_LINEAGE, acme.sh CERT_FULLCHAIN_PATH and CERT_KEY_PATH, "
-        .. "lego LEGO_CERT_PATH and LEGO_CERT_KEY_PATH" })
+      message = "no ACME client called this: certbot sets RENEWED_LINEAGE, acme.sh CERT_FULLCHAIN_PATH and "
+        .. "CERT_KEY_PATH, lego LEGO_CERT_PATH and LEGO_CERT_KEY_PATH" })
   end
   for _, kind in ipairs({ "certificate", "private_key", "chain" }) do
     if lineage[kind] then
@@ -90,10 +91,32 @@ local function of_acme(config, lineage)
   for key, value in pairs(config.acme) do declared[key] = value end
   declared.name, declared.certificate, declared.private_key, declared.chain = lineage.name, lineage.certificate,
     lineage.private_key, lineage.chain
+  declared.hooked = true
   return declared
 end
 
---- Records a renewal, on the disk when it returns. Another hook that writes at this moment is waited for.
+-- Appends to the list of what hooks brought. Another hook that writes at this moment is waited for.
+local function append(directory, entry, wait)
+  local ledger, err
+  for _ = 1, 100 do
+    ledger, err = ledger_module.open(file_of(directory))
+    if ledger or err.code ~= "Locked" then break end
+    wait(0.1)
+  end
+  if not ledger then return nil, err end
+  local ok
+  ok, err = ledger:append(entry)
+  ledger:close()
+  return ok, err
+end
+
+local function entry_of(lineage, now)
+  local entry = { at = now }
+  for key, value in pairs(lineage) do entry[key] = value end
+  return entry
+end
+
+--- Records a renewal, on the disk when it returns.
 ---@param config certrotate.ReconcileConfig
 ---@param directory string      of the configuration's state
 ---@param lineage certrotate.Lineage
@@ -108,37 +131,62 @@ function M.record(config, directory, lineage, now, wait)
       message = ("%s declares no certificate %s; add it to certificates, or acme = {} for all that hooks bring"):format(
         config.path, lineage.certificate) })
   end
-  local ledger, err
-  for _ = 1, 100 do
-    ledger, err = ledger_module.open(file_of(directory))
-    if ledger or err.code ~= "Locked" then break end
-    wait(0.1)
-  end
-  if not ledger then return nil, err end
-  local entry = { at = now }
-  for key, value in pairs(lineage) do entry[key] = value end
-  local ok
-  ok, err = ledger:append(entry)
-  ledger:close()
+  local ok, err = append(directory, entry_of(lineage, now), wait)
   if not ok then return nil, err end
   return declared or of_acme(config, lineage)
+end
+
+--- Records a renewal for a configuration that cannot be read now, where nobody knows yet what it declares: once it is
+--- repaired, a reconcile with it takes the renewal up.
+---@param path string           of the configuration
+---@param directory string      where state is by default
+---@param lineage certrotate.Lineage
+---@param now number
+---@param wait fun(seconds: number)
+---@return boolean? ok
+---@return certrotate.Error?
+function M.record_for(path, directory, lineage, now, wait)
+  local entry = entry_of(lineage, now)
+  entry.config = core.realpath(path) or path
+  return append(directory, entry, wait)
+end
+
+-- What hooks brought for this configuration, the oldest first.
+local function brought(config, directory, default)
+  local list = {}
+  local function add(from, named)
+    for _, entry in ipairs(ledger_module.read(file_of(from))) do
+      local whole = type(entry.name) == "string" and type(entry.certificate) == "string"
+        and type(entry.private_key) == "string"
+      if whole and (entry.config == config.path or not named and entry.config == nil) then
+        entry.at, entry.place = tonumber(entry.at) or 0, #list
+        list[#list + 1] = entry
+      end
+    end
+  end
+  add(directory, false)
+  if default and default ~= directory then add(default, true) end
+  table.sort(list, function(a, b)
+    if a.at ~= b.at then return a.at < b.at end
+    return a.place < b.place
+  end)
+  return list
 end
 
 --- Everything a reconcile looks after: what is declared, and the lineages that hooks brought where `acme` allows them.
 ---@param config certrotate.ReconcileConfig
 ---@param directory string
+---@param default? string   where hooks wrote while the configuration could not be read
 ---@return certrotate.Declared[]
-function M.declared(config, directory)
+function M.declared(config, directory, default)
   local list, index = {}, {}
   for _, declared in ipairs(config.certificates) do
     list[#list + 1] = declared
     index[declared.name] = #list
   end
   if not config.acme then return list end
-  for _, entry in ipairs(ledger_module.read(file_of(directory))) do
-    local whole = type(entry.name) == "string" and type(entry.certificate) == "string"
-      and type(entry.private_key) == "string"
-    if whole and not declared_for(config, entry) then
+  for _, entry in ipairs(brought(config, directory, default)) do
+    if not declared_for(config, entry) then
       -- The last word on a lineage counts.
       local at = index[entry.name] or #list + 1
       if at > #config.certificates then

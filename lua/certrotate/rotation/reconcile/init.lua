@@ -1,8 +1,9 @@
---- Brings declared certificates to where they are declared to be: what an earlier round left unfinished is finished, what
--- is new is rotated, what was replaced is retired once it was kept long enough. Safe to run every hour: a second one at
+--- Brings declared certificates to where they are declared to be: what an earlier round left unfinished is finished,
+-- what is new is rotated, what was replaced is retired once it was kept long enough. Safe to run every hour: a second one at
 -- the same time is refused, and where nothing is to be done it only lists.
 --
 -- One certificate's trouble leaves the others going. What a person rolled back is not rotated again by itself.
+local config_module = require("certrotate.rotation.reconcile.config")
 local core = require("certrotate.core")
 local errors = require("certrotate.errors")
 local find = require("certrotate.rotation.reconcile.find")
@@ -17,11 +18,13 @@ local retire = require("certrotate.rotation.retire")
 local M = {}
 
 ---@class certrotate.ReconcileOptions
+---@field config? string|table               of aws:reconcile: a file's path, or the table such a file returns
 ---@field dry_run? boolean                   only tell what would be done
 ---@field only? string                       name of one declared certificate
 ---@field on_event? fun(event: table)        of every run
 ---@field on_inventory? fun(inventory: certrotate.Inventory)
 ---@field poll? number
+---@field trust? string                      before the configuration's
 
 ---@class certrotate.ReconcileResult
 ---@field ok boolean                         no failures
@@ -81,6 +84,11 @@ function Round:ended(declared, action, report, err)
   return true
 end
 
+-- A journal is entered into the ledger before its first line is written.
+local function never_began(err)
+  return err.code == "FileUnreadable" or err.code == "MalformedJournal" and err.message:find("empty", 1, true) ~= nil
+end
+
 -- Journals of a declared certificate, as the ledger knows them, each with its state; those that never began left out.
 function Round:journals(declared)
   local list = {}
@@ -89,7 +97,8 @@ function Round:journals(declared)
       local journal, err = journal_module.load(entry.journal)
       if journal then
         list[#list + 1] = { path = entry.journal, plan = journal.plan, state = journal:state() }
-      elseif not (err.code == "FileUnreadable" or err.code == "MalformedJournal" and err.message:find("empty", 1, true)) then
+      elseif not never_began(err) and not self.told[entry.journal] then
+        self.told[entry.journal] = true
         self:fail(declared, err)
       end
     end
@@ -160,8 +169,8 @@ end
 local function load_identity(declared)
   local passphrase, err = passphrase_of(declared)
   if err then return nil, err end
-  return core.identity({ certificate = declared.certificate, private_key = declared.private_key, chain = declared.chain,
-                         passphrase = passphrase })
+  return core.identity({ certificate = declared.certificate, private_key = declared.private_key,
+                         chain = declared.chain, passphrase = passphrase })
 end
 
 -- A name nobody has yet for the journal of one rotation.
@@ -183,9 +192,10 @@ end
 function Round:rotate_one(declared, identity, from)
   local files = { certificate = declared.certificate, private_key = declared.private_key, chain = declared.chain }
   local plan, err = self.aws:plan({
-    replace = from, with = identity, files = files, only = declared.holders and self:those_on(declared.holders, from),
+    replace = from, with = identity, files = files,
+    only = declared.holders and self:those_on(declared.holders, from),
     store = declared.store, policy = declared.policy or "cheapest", policy_options = declared.policy_options,
-    name = declared.name, verify = declared.verify, trust = declared.trust, poll = self.options.poll,
+    name = declared.name, verify = declared.verify, trust = self.options.trust or declared.trust, poll = self.options.poll,
     continuous_deployment = declared.continuous_deployment, dedicated_ip_quota = declared.dedicated_ip_quota,
     wait_for_quota = declared.wait_for_quota, inventory = self.listed,
   })
@@ -198,8 +208,8 @@ function Round:rotate_one(declared, identity, from)
   if self.options.dry_run then return true end
   local path = self:journal_path(declared, plan.identity.fingerprint, plan.from)
   local ok
-  ok, err = self.ledger:append({ event = "begun", at = self:now(), name = declared.name, journal = path, from = plan.from,
-                                 fingerprint = plan.identity.fingerprint })
+  ok, err = self.ledger:append({ event = "begun", at = self:now(), name = declared.name, journal = path,
+                                 from = plan.from, fingerprint = plan.identity.fingerprint })
   if not ok then return nil, err end
   return self:ended(declared, action, plan:run(self:run_options(path)))
 end
@@ -216,7 +226,8 @@ end
 
 -- Each certificate the declared one takes the place of, but those that a person went back to.
 function Round:rotate_all(declared, identity, inventory, earlier, held)
-  local references, err = find.replaced(self.aws, inventory, declared, identity:leaf(), earlier)
+  local references, err = find.replaced(self.aws, inventory, declared, identity:leaf(), earlier,
+    function(text) self:note("%s: %s", declared.name, text) end)
   if not references then
     if err.code == "Interrupted" then return nil, err end
     self:fail(declared, err)
@@ -224,8 +235,8 @@ function Round:rotate_all(declared, identity, inventory, earlier, held)
   end
   for _, reference in ipairs(references) do
     if held[reference] then
-      self:note("%s: %s was rolled back to on purpose; it stays until there is another new certificate (or %s is removed)",
-        declared.name, reference, held[reference])
+      self:note("%s: %s was rolled back to on purpose; it stays until there is another new certificate (or %s is "
+        .. "removed)", declared.name, reference, held[reference])
     else
       local ok
       ok, err = self:inventory()
@@ -237,6 +248,11 @@ function Round:rotate_all(declared, identity, inventory, earlier, held)
 end
 
 function Round:rotate(declared, journals)
+  if declared.hooked and not core.realpath(declared.certificate) then
+    self:note("%s: %s, which a deploy hook brought once, is not there any more; it is left as it is", declared.name,
+      declared.certificate)
+    return true
+  end
   local identity, err = load_identity(declared)
   if not identity then
     self:fail(declared, err)
@@ -273,8 +289,8 @@ end
 
 -- ── a round ─────────────────────────────────────────────────────────────────────────────────────────────────
 
---- Where a configuration keeps its journals.
----@param config certrotate.ReconcileConfig
+--- Where a configuration keeps its journals; where it would by default when it says nothing.
+---@param config { state?: string }
 ---@return string? directory
 ---@return certrotate.Error?
 function M.directory(config)
@@ -327,13 +343,32 @@ function M.run(aws, config, options)
     aws = aws, options = options or {}, ledger = ledger, directory = directory,
     -- The locks are those of every other run of this user; where there is no home (nginx), beside the journals.
     locks = lock_module.directory() or directory,
-    result = { ok = false, changed = 0, actions = {}, failures = {}, notes = {} },
+    told = {}, result = { ok = false, changed = 0, actions = {}, failures = {}, notes = {} },
   }, Round)
   local result
-  local declared = hook.declared(config, directory)
+  local declared = hook.declared(config, directory, (M.directory({})))
   result, err = walk(round, declared)
   ledger:close()
   return result, err
+end
+
+--- The same for `aws:reconcile`: the configuration is a file's path, or the table such a file returns.
+---@param aws certrotate.Session
+---@param options certrotate.ReconcileOptions
+---@return certrotate.ReconcileResult?
+---@return certrotate.Error?
+function M.call(aws, options)
+  local given = type(options) == "table" and options.config
+  local config, err
+  if type(given) == "string" then
+    config, err = config_module.load(given)
+  elseif type(given) == "table" then
+    config, err = config_module.check(given, "config")
+  else
+    error("reconcile: config: a file's path or a table expected", 3)
+  end
+  if not config then return nil, err end
+  return M.run(aws, config, options)
 end
 
 return M
