@@ -33,10 +33,10 @@ describe("reconcile", function()
   end)
 
   -- Another renewal: the same names, another certificate.
-  local function renew()
+  local function renew(days)
     local ca = certificates.intermediate(certificates.ca(fleet.directory, "Renewed Root"), "Renewed CA")
     local info = assert(fleet:new_identity()):leaf()
-    local leaf = certificates.leaf({ dir = fleet.directory, name = "renewed", names = info.names, ca = ca })
+    local leaf = certificates.leaf({ dir = fleet.directory, name = "renewed", names = info.names, ca = ca, days = days })
     command.shell(("cat '%s' > '%s'; cat '%s' > '%s'"):format(leaf.fullchain or leaf.certificate,
       fleet:path("fullchain.pem"), leaf.private_key, fleet:path("privkey.pem")))
   end
@@ -97,6 +97,16 @@ describe("reconcile", function()
     assert.equal(2, fleet:record().effects.acm_imports)
     assert.equal(2, fleet:record().effects.acm_deletes)
     assert.same({}, assert(round(config)).actions)
+  end)
+
+  it("says so when a declared certificate is near its end and was not renewed", function()
+    fresh()
+    renew(9)
+    local result = assert(round(configure()))
+    assert.same({ "rotate" }, kinds(result))
+    assert.matches("^www: .*fullchain.pem ends on %d+%-%d+%-%d+ and was not renewed$", result.notes[1])
+    assert.same({}, assert(round(configure({ top = 'warn = "7d"' }))).notes)
+    assert.same({}, assert(round(configure({ top = "warn = false" }))).notes)
   end)
 
   it("keeps the old one for the keep-time", function()
@@ -216,6 +226,23 @@ describe("reconcile", function()
     assert.is_nil(none)
     assert.equal("config: certificates[1]: no certificate", err.message)
     assert.has_error(function() aws:reconcile({}) end)
+  end)
+
+  it("is preceded by a look at what ends soon: inventory --expiring", function()
+    fresh()
+    local function ending(within)
+      local code, out, problems = fleet:run(fleet:flags({ "inventory", "--json", "--expiring", within }))
+      assert.equal(0, code, problems)
+      local list = {}
+      for i, certificate in ipairs(assert(json.decode(out)).certificates) do list[i] = certificate.reference end
+      return list
+    end
+    -- The old one has five days left, all others months.
+    assert.same({ old }, ending("30d"))
+    assert.same({}, ending("4d"))
+    assert.is_true(#ending("1000d") > 1)
+    local _, out = fleet:run(fleet:flags({ "inventory", "--expiring", "30d" }))
+    assert.truthy(out:find(old:match("[^/]+$"), 1, true), out)
   end)
 
   it("excludes a second one", function()

@@ -30,6 +30,7 @@ local M = {}
 ---@field policy? string|fun(holders: table): table
 ---@field policy_options? table   canary, soak, parallel
 ---@field keep? number            seconds to keep the old certificate before it is retired; false: never retire
+---@field warn? number            seconds before its end in which every round says that it was not renewed; false: never
 ---@field verify? boolean
 ---@field continuous_deployment? "detach"
 ---@field trust? string           path
@@ -155,16 +156,19 @@ local function policy(value)
   return nil, "\"careful\", \"cheapest\" or a function from holders to waves"
 end
 
+-- A duration, or false for never.
+local function seconds_or_never(value)
+  if value == false then return false end
+  local parsed = seconds(value)
+  if parsed then return parsed end
+  return nil, "a duration like \"24h\", or false for never"
+end
+
 -- What may stand in a certificate, and, as a default for all, beside `certificates`.
 local DEFAULTS = {
   store = one_of("acm", "iam"), policy = policy, policy_options = policy_options, verify = truth,
   continuous_deployment = one_of("detach"), trust = path_of, dedicated_ip_quota = whole, wait_for_quota = seconds,
-  keep = function(value)
-    if value == false then return false end
-    local parsed = seconds(value)
-    if parsed then return parsed end
-    return nil, "a duration like \"24h\", or false: never retire"
-  end,
+  keep = seconds_or_never, warn = seconds_or_never,
 }
 local CERTIFICATE = {
   certificate = path_of, private_key = path_of, chain = path_of, passphrase_file = path_of, replace = list_of_texts,

@@ -34,6 +34,9 @@ local M = {}
 ---@field failures { name: string, error: certrotate.Error }[]
 ---@field notes string[]
 
+-- Of 47 days of life an ACME client renews at the latest with a third left.
+local WARN = 10 * 24 * 3600
+
 local Round = {}
 Round.__index = Round
 
@@ -259,6 +262,11 @@ function Round:rotate(declared, journals)
     return true
   end
   local leaf = identity:leaf()
+  local warn = declared.warn
+  if warn == nil then warn = WARN end
+  if warn and leaf.not_after - self:now() < warn then
+    self:note("%s: %s ends on %s and was not renewed", declared.name, declared.certificate, fmt.date(leaf.not_after))
+  end
   local inventory
   inventory, err = self:inventory()
   if not inventory then
