@@ -32,7 +32,7 @@ progress{width:100%;height:.6rem;accent-color:var(--new)}summary{cursor:pointer}
 pre{font-size:.8rem;white-space:pre-wrap;overflow-wrap:anywhere;margin:.5rem 0 0}
 svg{display:block;width:100%;min-width:40rem;height:auto}svg text{font:11px system-ui,sans-serif;fill:var(--ink)}
 svg .dim{fill:var(--dim)}
-@media(max-width:40rem){main{padding:.5rem}section{padding:.75rem}.wide{display:none}}
+@media(max-width:40rem){main{padding:.5rem}section{padding:.75rem}.wide{display:none}table{font-size:.9rem}}
 ]]
 
 local function ago(seconds)
@@ -153,11 +153,11 @@ end
 local function certificates_section(out, inventory, now)
   out('<section id="certificates"><h2>Certificates</h2>')
   for _, problem in ipairs(inventory.errors) do out('<p class="bad">not read: %s</p>', escape(problem)) end
-  out('<table><tr><th>Name</th><th class="wide">Store</th><th>Ends</th><th class="n">Left</th>'
+  out('<table><tr><th>Name</th><th class="wide">Store</th><th class="wide">Ends</th><th class="n">Left</th>'
     .. '<th class="n">Holders</th></tr>')
   for _, certificate in ipairs(inventory.certificates) do
     local left = certificate.not_after and certificate.not_after - now
-    out('<tr><td>%s<br><code class="dim">%s</code></td><td class="wide">%s</td><td class="t">%s</td>'
+    out('<tr><td>%s<br><code class="dim">%s</code></td><td class="wide">%s</td><td class="wide t">%s</td>'
       .. '<td class="n %s">%s</td><td class="n">%d%s</td></tr>', escape(certificate.name), escape(certificate.reference),
       escape(certificate.store), certificate.not_after and fmt.date(certificate.not_after) or "?",
       left and left_class(left) or "dim",
