@@ -147,6 +147,27 @@ describe("AWS's own clients", function()
     end
   end)
 
+  it("aws: promotes a staging distribution", function()
+    local primary, staging
+    for _, one in ipairs(assert(simulator:control("state")).distributions) do
+      if one.policy ~= "" then primary = one end
+      if one.staging and one.reference == simulator.old_reference then staging = one end
+    end
+    local arguments = ("cloudfront update-distribution-with-staging-config --id %s --staging-distribution-id %s "
+      .. "--if-match %s"):format(primary.id, staging.id, quote(primary.etag .. ", " .. staging.etag))
+    local config = json(arguments).Distribution.DistributionConfig
+    assert.equal(primary.policy, config.ContinuousDeploymentPolicyId)
+    assert.same(primary.aliases, config.Aliases.Items)
+    assert.is_false(config.Staging)
+    assert.equal(staging.reference, config.ViewerCertificate.ACMCertificateArn)
+    local ok, output = aws(arguments)   -- the primary's ETag is another one now
+    assert.is_false(ok)
+    assert.is_truthy(output:find("(PreconditionFailed)", 1, true), output)
+    ok, output = aws((arguments:gsub("%-%-staging%-distribution%-id %S+", "--staging-distribution-id EABSENT")))
+    assert.is_false(ok)
+    assert.is_truthy(output:find("(NoSuchDistribution)", 1, true), output)
+  end)
+
   it("aws: a wrong secret is told as such by each protocol", function()
     for _, case in ipairs({ { "cloudfront list-distributions", "SignatureDoesNotMatch" },
                             { "acm list-certificates", "InvalidSignatureException" } }) do

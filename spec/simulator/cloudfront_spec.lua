@@ -437,6 +437,45 @@ describe("the simulated CloudFront", function()
     refused("InvalidArgument", nil, 400, account:cloudfront("POST", path, "<" .. root .. "/>"))
   end)
 
+  it("updates a tenant's certificate as the model says, under its own ETag", function()
+    local id = account:create({ viewer = acm_viewer(old) })
+    local tenants = require("certrotate.simulator.tenants")
+    local covered = "www.shop.example"
+    local made = assert(tenants.add(account.sim, { distribution = id, domains = { covered }, certificate = old }))
+    local path = "/distribution-tenant/" .. made.id
+    local text, etag = account:cloudfront("GET", path)
+    assert.is_truthy(text:find("<Status>Deployed</Status>", 1, true))
+    local function request(certificate, more)
+      return '<UpdateDistributionTenantRequest xmlns="http://cloudfront.amazonaws.com/doc/2020-05-31/"><Domains><member>'
+        .. "<Domain>" .. covered .. "</Domain></member></Domains><Customizations><Certificate><Arn>" .. certificate
+        .. "</Arn></Certificate></Customizations>" .. (more or "") .. "</UpdateDistributionTenantRequest>"
+    end
+    refused("InvalidAssociation", nil, 409, account:cloudfront("PUT", path, request(new), etag))
+    account.sim.store.distributions[id].view.connection_mode = "tenant-only"
+    refused("InvalidIfMatchVersion", nil, 400, account:cloudfront("PUT", path, request(new)))
+    refused("PreconditionFailed", nil, 412, account:cloudfront("PUT", path, request(new), "EOTHER"))
+    refused("EntityNotFound", nil, 404, account:cloudfront("PUT", "/distribution-tenant/dt_none", request(new), etag))
+    -- What only CloudFront sets is not for the asking, nor is a certificate that does not exist.
+    refused("MalformedXML", nil, 400, account:cloudfront("PUT", path, request(new, "<Status>Deployed</Status>"), etag))
+    refused("MalformedXML", nil, 400, account:cloudfront("PUT", path,
+      (request(new):gsub("</Domain>", "</Domain><Status>active</Status>")), etag))
+    refused("InvalidArgument", nil, 400, account:cloudfront("PUT", path, request(new .. "0"), etag))
+    local changed, next_etag = account:cloudfront("PUT", path, request(new), etag)
+    assert.is_truthy(changed:find(new, 1, true))
+    assert.is_truthy(changed:find("<Status>InProgress</Status>", 1, true))
+    assert.are_not.equal(etag, next_etag)
+    -- Left out, the rest is cleared; kept, where the setting says so.
+    assert.is_nil(changed:find("<Parameters>", 1, true))
+    assert(require("certrotate.simulator.settings").change(account.sim.settings, { tenant_omitted = "kept" }))
+    changed, next_etag = account:cloudfront("PUT", path,
+      (request(new, "<Parameters><member><Name>n</Name><Value>v</Value></member></Parameters>")), next_etag)
+    assert.is_truthy(changed:find("<Parameters>", 1, true))
+    changed = account:cloudfront("PUT", path, request(old), next_etag)
+    assert.is_truthy(changed:find("<Name>n</Name>", 1, true))
+    account:pass(1000)
+    assert.is_truthy((account:cloudfront("GET", path)):find("<Status>Deployed</Status>", 1, true))
+  end)
+
   it("says what is not there", function()
     refused("NoSuchDistribution", "The specified distribution does not exist.", 404,
       account:cloudfront("GET", "/distribution/EABSENT"))
