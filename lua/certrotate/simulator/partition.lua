@@ -2,9 +2,10 @@
 -- regions requests to its services may be signed. Pure.
 local M = {}
 
--- Services with one endpoint a partition, and the region it is signed for.
+-- Services with one endpoint a partition, and the region it is signed for. In `aws` that is not insisted on: boto3 with
+-- an endpoint of the user's own signs for the region it was given.
 local global = {
-  aws = { cloudfront = "us-east-1", iam = "us-east-1" },
+  aws = {},
   ["aws-cn"] = { cloudfront = "cn-northwest-1", iam = "cn-north-1" },
 }
 
