@@ -6,11 +6,11 @@
 local M = {}
 
 -- The wave's holders that may name the new certificate, the last announced first. A unit keeps its order: staging
--- first.
+-- first. Those that were on the default certificate never had the old one: they stay where they are.
 local function begun(wave, state)
   local list, place = {}, {}
   for index, holder in ipairs(wave.holders) do
-    if state.begun[holder.Id] then
+    if state.begun[holder.Id] and not holder.attach then
       list[#list + 1] = holder
       place[holder.Id] = index
     end
@@ -41,6 +41,11 @@ function M.plan(plan, state, fingerprint)
     back.holders, back.soak = begun(wave, state), 0
     -- Who goes back does not wait for anything that was to make going on safe.
     back.gate, back.pause, back.windows, back.align = nil, nil, nil, nil
+    for _, holder in ipairs(wave.holders) do
+      if holder.attach then
+        copy.left_out[#copy.left_out + 1] = { Id = holder.Id, reason = "it never had the old certificate" }
+      end
+    end
     copy.waves[index] = back
   end
   return copy
