@@ -122,6 +122,10 @@ function Account:answer(submission, now)
     local viewer = { ACMCertificateArn = (seen(self.holders[submission.params.Id], now)) }
     return { after = self.latency, result = { DistributionConfig = { ViewerCertificate = viewer } } }
   end
+  if submission.operation == "ListDistributionTenantsByCustomization" then
+    self.calls = self.calls + 1
+    return { after = self.latency, result = { DistributionTenantList = {} } }
+  end
   assert(submission.operation == "ListDistributions", "not expected: " .. tostring(submission.operation))
   local first = tonumber(submission.params.Marker or 1)
   local items = {}

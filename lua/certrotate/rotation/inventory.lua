@@ -357,7 +357,7 @@ local function find_used_elsewhere(aws, certificates)
       if type(arn) == "string" and not arn:find("^arn:[%w-]+:cloudfront:") then list[#list + 1] = arn end
     end
     table.sort(list)
-    certificate.used_elsewhere = list
+    certificate.used_elsewhere = json.array(list)
     return true
   end)
 end
