@@ -1,4 +1,4 @@
--- The command line as a person meets it: a live line in a real terminal, Ctrl-C, colour and none.
+-- The command line as a person meets it: a live line in a real terminal, and Ctrl-C.
 local command = require("spec.support.command")
 local fleet_module = require("spec.support.fleet")
 local journal_module = require("certrotate.rotation.journal")
@@ -44,26 +44,5 @@ describe("in a terminal", function()
     assert.truthy(screen:find(". old certificate  + on its way  # new certificate", 1, true), screen)
     again:close()
     assert.same({}, fleet:on(fleet.simulator.old_reference))
-  end)
-
-  it("there is colour, unless NO_COLOR or --color never says otherwise", function()
-    for _, case in ipairs({ { {}, {}, true }, { { NO_COLOR = "1" }, {}, false }, { {}, { "--color", "never" }, false } }) do
-      local current
-      for _, distribution in ipairs(fleet:state().distributions) do
-        if #fleet:on(distribution.reference) >= 6 then current = distribution.reference end
-      end
-      local which = current == fleet.simulator.old_reference and "new" or "old"
-      local files = fleet.simulator.files
-      local argv = fleet:flags({ "apply", "--yes", "--policy", "cheapest", "--poll", "200ms", "--no-verify", "--replace", current,
-        "--certificate", files[which .. "_certificate"], "--private-key", files[which .. "_key"], "--chain",
-        files[which .. "_chain"], "--dedicated-ip-quota", "4", "--journal", os.tmpname() .. ".journal" })
-      for _, word in ipairs(case[2]) do argv[#argv + 1] = word end
-      local shown = run(argv, case[1])
-      shown:screen("ended with 0")
-      local text = shown:tmux("capture-pane", "-p", "-e", "-S", "-200")
-      assert.equal(case[3], text:find("\27[32m", 1, true) ~= nil, text)
-      shown:close()
-      os.remove(argv[#argv - #case[2]])
-    end
   end)
 end)

@@ -54,7 +54,7 @@ describe("retiring", function()
       local facts = looked()
       for _, name in ipairs(FACTS) do assert.is_true(facts[name], name .. ": " .. tostring(facts[name .. " says"])) end
       assert.matches("none of 8 distributions names it", facts["NoDistribution says"], 1, true)
-      assert.matches("4 changed distributions are Deployed", facts["Deployed says"], 1, true)
+      assert.matches("4 changed holders are Deployed", facts["Deployed says"], 1, true)
       assert.is_nil(fleet:record().effects[store .. "_deletes"])
       assert.is_true(assert(retire()).deleted)
       assert.equal(1, fleet:record().effects[store .. "_deletes"])

@@ -95,6 +95,7 @@ local function plan_holder(holder, deployed)
   }
 end
 
+--- What waves predict; see certrotate.rotation.prediction.
 M.predict = prediction.predict
 
 local function hash_of(plan)
