@@ -44,6 +44,8 @@ local LISTINGS = {
   ["servicequotas:ListRequestedServiceQuotaChangeHistoryByQuota"] =
     { item = "request_by_quota", plural = "requests_by_quota", marker = "NextToken", next_marker = "NextToken",
       items = "RequestedQuotas" },
+  ["s3:ListObjectsV2"] = { item = "object", marker = "ContinuationToken", next_marker = "NextContinuationToken",
+    more = "IsTruncated", items = "Contents" },
   ["support:DescribeCases"] = { item = "case", marker = "nextToken", next_marker = "nextToken", items = "cases" },
   ["support:DescribeCommunications"] =
     { item = "communication", marker = "nextToken", next_marker = "nextToken", items = "communications" },

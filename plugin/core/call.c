@@ -138,11 +138,12 @@ static int add_signature(struct call *call, const struct cr_moment *now, struct 
   return 0;
 }
 
-/* A PUT that carries If-Match may be repeated by libcurl itself: the second one is refused. */
+/* A PUT that carries a condition may be repeated by libcurl itself: the second one is refused. */
 static bool has_precondition(const struct cr_draft *draft)
 {
   for(size_t i = 0; i < draft->header_count; i++) {
-    if(cr_strcasecmp(draft->headers[i].name, "if-match") == 0) {
+    const char *name = draft->headers[i].name;
+    if(cr_strcasecmp(name, "if-match") == 0 || cr_strcasecmp(name, "if-none-match") == 0) {
       return true;
     }
   }
@@ -797,7 +798,7 @@ struct cr_machine *cr_call_take(struct cr_account *account, const struct cr_oper
   call->account = cr_account_ref(account);
   call->identity = cr_identity_ref(identity);
   call->operation = operation;
-  call->view = view;
+  call->view = operation->bytes ? &cr_bytes_view : view;
   call->deadline_ms = deadline_ms;
   call->attempt_told = true;
   call->sink.write = feed;

@@ -45,6 +45,10 @@ struct cr_operation {
   bool identity;                    /* body carries certificate, chain and key of the identity */
   bool with_etag;                   /* result gets ETag */
   bool with_body;                   /* result gets Body: the answer as received (configurations) */
+  bool bytes;                       /* the answer is no document: nothing of it is parsed */
+  bool with_date;                   /* result gets Date and, where the answer has it, LastModified: Unix seconds by the
+                                     * service's clock */
+  const char *repeated;             /* an element that is repeated right under the root: becomes a list of that name */
   const char *wrap;                 /* result becomes { <wrap> = parsed root } e.g. "DistributionConfig"; NULL: root's
                                      * children */
   bool quiet;                       /* success may have an empty body (DeleteCertificate); elsewhere that is a truncated

@@ -43,6 +43,10 @@ enum cr_trouble cr_classify(enum cr_service service, int status, const char *cod
   if(service == CR_IAM && strcmp(code, "ConcurrentModification") == 0) {
     return CR_TROUBLE_REFUSED;
   }
+  /* Another conditional write to the same key was under way: this one was not carried out. */
+  if(service == CR_S3 && (strcmp(code, "ConditionalRequestConflict") == 0 || strcmp(code, "OperationAborted") == 0)) {
+    return CR_TROUBLE_REFUSED;
+  }
   if(service == CR_STS && strcmp(code, "IDPCommunicationError") == 0) {
     return CR_TROUBLE_REFUSED;
   }
@@ -136,6 +140,26 @@ static void fill(const struct cr_answer *answer, const char *code, const char *m
   memcpy(err->request_id, id, sizeof id);
 }
 
+/* S3 says which region a bucket is in, in the body or in a header, but not in words. */
+static void add_region(const struct cr_answer *answer, const struct cr_node *error, struct cr_error *err)
+{
+  char header[40] = "";
+  const char *region = cr_get_text(error, "Region");
+  size_t len = strlen(err->message);
+
+  if(!is_one_of(err->code, (const char *const[]){ "PermanentRedirect", "TemporaryRedirect",
+                                                 "AuthorizationHeaderMalformed", NULL })) {
+    return;
+  }
+  if(!region && cr_answer_header(answer, "x-amz-bucket-region", header, sizeof header)) {
+    region = header;
+  }
+  if(region && *region && strlen(region) < sizeof header &&
+     strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(region)) {
+    snprintf(err->message + len, sizeof err->message - len, " (the bucket is in the region %s: say so)", region);
+  }
+}
+
 /* <ErrorResponse><Error>..</Error><RequestId/></ErrorResponse>, or S3's bare <Error>. */
 void cr_read_xml_error(const struct cr_answer *answer, struct cr_error *err, int64_t *server_ms)
 {
@@ -156,6 +180,7 @@ void cr_read_xml_error(const struct cr_answer *answer, struct cr_error *err, int
   *server_ms = time ? cr_parse_date(time) : -1;
   *server_ms = *server_ms < 0 ? cr_server_time_ms(answer) : *server_ms * 1000;
   fill(answer, cr_get_text(error, "Code"), cr_get_text(error, "Message"), id, err);
+  add_region(answer, error, err);
   cr_tree_free(&tree);
 }
 

@@ -12,6 +12,7 @@ static const struct cr_operation *const tables[] = {
   cr_sts_operations,
   cr_quotas_operations,
   cr_support_operations,
+  cr_s3_operations,
 };
 #define TABLE_COUNT (sizeof tables / sizeof tables[0])
 

@@ -14,6 +14,11 @@ extern const struct cr_operation cr_cloudfront_operations[];
 extern const struct cr_operation cr_sts_operations[];
 extern const struct cr_operation cr_quotas_operations[];
 extern const struct cr_operation cr_support_operations[];
+extern const struct cr_operation cr_s3_operations[];
+
+/* Where a bucket of S3 is, behind this endpoint: appends the URL up to the key's slash. 0, or -1 with *err: no bucket's
+ * name. */
+int cr_s3_locate(struct cr_buf *url, const char *endpoint, const char *bucket, struct cr_error *err);
 
 /* XML knows only text. What is a list, a number or a boolean follows from an element's name in AWS's model, never
  * from how its text looks: a tag whose value is "true" stays text. */

@@ -3,6 +3,7 @@
  * Sources: aws-reference 1.5, 2.1, 3.1, 4.1. Everything is built in the draft, which the caller owns. */
 #include "request.h"
 #include "json.h"
+#include "operation.h"
 #include "uri.h"
 
 #include <stdio.h>
@@ -272,7 +273,13 @@ int cr_draft_head(struct cr_draft *draft, const struct cr_operation *operation, 
     return cr_fail(err, CR_KIND_INPUT, "NoEndpoint", "the account has no endpoint for the service %s",
                    cr_service_name(operation->service));
   }
-  cr_buf_adds(&draft->url, endpoint->url);
+  if(operation->service == CR_S3) {
+    if(cr_s3_locate(&draft->url, endpoint->url, cr_get_text(params, "Bucket"), err) < 0) {
+      return -1;
+    }
+  } else {
+    cr_buf_adds(&draft->url, endpoint->url);
+  }
   switch(operation->protocol) {
   case CR_REST_XML:
     if(rest_head(draft, operation, params, err) < 0) {

@@ -2,6 +2,7 @@
  *
  * Nodes are relinked, not copied; the one arena of the tree owns everything. */
 #include "result.h"
+#include "classify.h"
 #include "request.h"
 
 #include <stdio.h>
@@ -63,6 +64,44 @@ static int wrap(const char *name, struct cr_tree *tree, struct cr_node *root, st
   return 0;
 }
 
+/* What stands in a row between other elements becomes a list, there also when it does not occur. */
+static int gather(const char *name, struct cr_tree *tree, struct cr_node *root, struct cr_error *err)
+{
+  struct cr_node *child = root->first, *next, *list;
+
+  root->first = root->last = NULL;
+  root->count = 0;
+  list = cr_node_add(tree, root, name, CR_NODE_LIST);
+  if(!list) {
+    return cr_fail_memory(err);
+  }
+  for(; child; child = next) {
+    struct cr_node *parent = cr_streq(child->name, name) ? list : root;
+    next = child->next;
+    child->next = NULL;
+    child->parent = parent;
+    if(parent->last) {
+      parent->last->next = child;
+    } else {
+      parent->first = child;
+    }
+    parent->last = child;
+    parent->count++;
+  }
+  return 0;
+}
+
+static int add_date(struct cr_tree *tree, const struct cr_answer *answer, const char *header, const char *name,
+                    struct cr_error *err)
+{
+  char text[64];
+  int64_t seconds = cr_answer_header(answer, header, text, sizeof text) ? cr_parse_date(text) : -1;
+  if(seconds < 0) {
+    return 0;
+  }
+  return cr_add_int(tree, tree->root, name, seconds) ? 0 : cr_fail_memory(err);
+}
+
 static int add_extras(const struct cr_operation *operation, struct cr_tree *tree, struct cr_answer *answer,
                       struct cr_error *err)
 {
@@ -71,6 +110,10 @@ static int add_extras(const struct cr_operation *operation, struct cr_tree *tree
   if(operation->with_etag && cr_answer_header(answer, "etag", etag, sizeof etag) &&
      !cr_add_text(tree, tree->root, "ETag", etag)) {
     return cr_fail_memory(err);
+  }
+  if(operation->with_date && (add_date(tree, answer, "date", "Date", err) < 0 ||
+                              add_date(tree, answer, "last-modified", "LastModified", err) < 0)) {
+    return -1;
   }
   if(operation->with_body && !cr_add_buf(tree, tree->root, "Body", &answer->body)) {
     return cr_fail_memory(err);
@@ -110,6 +153,9 @@ int cr_result_shape(const struct cr_operation *operation, struct cr_tree *tree, 
     tree->root = root;
     root->name = NULL;
     root->parent = root->next = NULL;
+    if(operation->repeated && gather(operation->repeated, tree, root, err) < 0) {
+      return -1;
+    }
   }
   return add_extras(operation, tree, answer, err);
 }

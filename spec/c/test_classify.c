@@ -77,6 +77,10 @@ static void test_trouble(void)
   static const struct { enum cr_service service; int status; const char *code; enum cr_trouble trouble; } table[] = {
     { CR_CLOUDFRONT, 400, "Throttling", CR_TROUBLE_THROTTLED },
     { CR_ACM, 400, "ThrottlingException", CR_TROUBLE_THROTTLED },
+    { CR_S3, 409, "ConditionalRequestConflict", CR_TROUBLE_REFUSED },
+    { CR_S3, 409, "OperationAborted", CR_TROUBLE_REFUSED },
+    { CR_S3, 412, "PreconditionFailed", CR_TROUBLE_PERMANENT },
+    { CR_S3, 503, "SlowDown", CR_TROUBLE_THROTTLED },
     { CR_QUOTAS, 400, "TooManyRequestsException", CR_TROUBLE_THROTTLED },
     { CR_S3, 503, "SlowDown", CR_TROUBLE_THROTTLED },
     { CR_ACM, 429, "HTTP429", CR_TROUBLE_THROTTLED },
@@ -158,6 +162,20 @@ static void test_xml_errors(void)
             CR_KIND_SERVICE, "AccessDenied", "no", "");
   check_xml(400, "", "<!DOCTYPE a [<!ENTITY b 'c'>]><Error><Code>&b;</Code></Error>", CR_KIND_SERVICE, "HTTP400",
             "HTTP 400 without AWS's error body: a proxy, a load balancer or another server may have answered", "");
+}
+
+/* Which region a bucket is in stands beside S3's message; what is no region's name is not repeated. */
+static void test_bucket_region(void)
+{
+  check_xml(301, "x-amz-bucket-region: eu-west-1\nx-amz-request-id: R\n",
+            "<Error><Code>PermanentRedirect</Code><Message>elsewhere</Message></Error>", CR_KIND_SERVICE,
+            "PermanentRedirect", "elsewhere (the bucket is in the region eu-west-1: say so)", "R");
+  check_xml(400, "x-amz-request-id: R\n",
+            "<Error><Code>AuthorizationHeaderMalformed</Code><Message>wrong</Message><Region>eu-west-1</Region></Error>",
+            CR_KIND_SERVICE, "AuthorizationHeaderMalformed", "wrong (the bucket is in the region eu-west-1: say so)", "R");
+  check_xml(301, "x-amz-bucket-region: <b>\nx-amz-request-id: R\n",
+            "<Error><Code>PermanentRedirect</Code><Message>elsewhere</Message></Error>", CR_KIND_SERVICE,
+            "PermanentRedirect", "elsewhere", "R");
 }
 
 static void test_server_time(void)
@@ -248,6 +266,7 @@ int main(void)
   test_retry_after();
   test_trouble();
   test_xml_errors();
+  test_bucket_region();
   test_server_time();
   test_json_errors();
   return check_end();

@@ -552,6 +552,90 @@ static void test_quotas_and_support(void)
   cr_machine_free(m);
 }
 
+/* Where a bucket is decides the URL, and with it the signature. */
+static void s3_at(const char *endpoint, const char *region)
+{
+  struct cr_error err;
+  CHECK(cr_account_set_endpoint(account, CR_S3, endpoint, region, &err) == 0);
+}
+
+#define RECORD "{\"owner\":\"a\"}"
+#define PUT(condition) \
+  "{\"Bucket\":\"rot-journal\",\"Key\":\"locks/acct 1.json\",\"ContentType\":\"application/json\"," condition \
+  ",\"Body\":\"{\\\"owner\\\":\\\"a\\\"}\"}"
+
+static void test_s3_requests(void)
+{
+  s3_at("https://s3.amazonaws.com", "us-east-1");
+  check_request("s3", "PutObject", PUT("\"IfNoneMatch\":\"*\""), "PUT",
+                "https://rot-journal.s3.amazonaws.com/locks/acct%201.json", RECORD,
+                "08c1545c4c3aab07fa51bb34d8f0adfda4d8b840261b662284b6f9235ecabe6c");
+  check_request("s3", "PutObject", PUT("\"IfMatch\":\"\\\"6805f2cfc46c0f04559748bb039d69ae\\\"\""), "PUT",
+                "https://rot-journal.s3.amazonaws.com/locks/acct%201.json", RECORD,
+                "36eb916a48808466af7032e7639c3063cc4dfc6bf610c9f533a1600a56c37fbb");
+  s3_at("https://s3.eu-west-1.amazonaws.com", "eu-west-1");
+  check_request("s3", "GetObject", "{\"Bucket\":\"b-1\",\"Key\":\"a//b/../c+d\"}", "GET",
+                "https://b-1.s3.eu-west-1.amazonaws.com/a//b/../c%2Bd", "", NULL);
+  check_request("s3", "DeleteObject", "{\"Bucket\":\"b.1\",\"Key\":\"k\"}", "DELETE",
+                "https://s3.eu-west-1.amazonaws.com/b.1/k", "", NULL);
+  check_request("s3", "ListObjectsV2", "{\"Bucket\":\"b-1\",\"Prefix\":\"a/b\",\"ContinuationToken\":\"x=\"}", "GET",
+                "https://b-1.s3.eu-west-1.amazonaws.com/?list-type=2&prefix=a%2Fb&continuation-token=x%3D", "", NULL);
+  s3_at("http://127.0.0.1:8080", "us-east-1");
+  check_request("s3", "ListObjectsV2", "{\"Bucket\":\"b-1\"}", "GET", "http://127.0.0.1:8080/b-1/?list-type=2", "", NULL);
+  check_request("s3", "PutObject", "{\"Bucket\":\"b-1\",\"Key\":\"empty\"}", "PUT", "http://127.0.0.1:8080/b-1/empty", "",
+                NULL);
+  s3_at("https://s3.us-east-1.amazonaws.com.example", "us-east-1");
+  check_request("s3", "GetObject", "{\"Bucket\":\"b-1\",\"Key\":\"k\"}", "GET",
+                "https://s3.us-east-1.amazonaws.com.example/b-1/k", "", NULL);
+  static const char *const names[] = { "ab", "A-b", "-ab", "ab-", "a..b", "a/b", "a?b", "" };
+  for(size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    char params[80];
+    struct cr_error err;
+    snprintf(params, sizeof params, "{\"Bucket\":\"%s\",\"Key\":\"k\"}", names[i]);
+    struct cr_machine *m = call_of("s3", "GetObject", params, NULL, &err);
+    CHECK(m == NULL && err.kind == CR_KIND_INPUT && strstr(err.message, "Bucket") != NULL);
+    cr_machine_free(m);
+  }
+}
+
+#define S3_NS "http://s3.amazonaws.com/doc/2006-03-01/"
+#define OBJECT(key) \
+  "<Contents><Key>" key "</Key><LastModified>2026-01-15T12:00:00.000Z</LastModified><ETag>&quot;e&quot;</ETag>" \
+  "<Size>7</Size></Contents>"
+
+static void test_s3_shapes(void)
+{
+  static const char dates[] = "date: Thu, 15 Jan 2026 12:00:09 GMT\nlast-modified: Thu, 15 Jan 2026 12:00:00 GMT\n"
+                              "etag: \"e1\"\n";
+  s3_at("https://s3.us-east-1.amazonaws.com", "us-east-1");
+  struct cr_machine *m = answered("s3", "GetObject", "{\"Bucket\":\"b-1\",\"Key\":\"k\"}", NULL, "<not XML & no document",
+                                  dates);
+  CHECK_STR(cr_get_text(m->result.root, "Body"), "<not XML & no document");
+  CHECK_STR(cr_get_text(m->result.root, "ETag"), "\"e1\"");
+  CHECK(cr_get_int(m->result.root, "Date", 0) == NOW + 9 && cr_get_int(m->result.root, "LastModified", 0) == NOW);
+  cr_machine_free(m);
+  m = answered("s3", "GetObject", "{\"Bucket\":\"b-1\",\"Key\":\"k\"}", NULL, "", "");
+  CHECK_STR(cr_get_text(m->result.root, "Body"), "");
+  CHECK(!cr_get(m->result.root, "Date"));
+  cr_machine_free(m);
+  m = answered("s3", "ListObjectsV2", "{\"Bucket\":\"b-1\"}", NULL,
+               "<ListBucketResult xmlns=\"" S3_NS "\"><Name>b-1</Name>" OBJECT("k1") "<KeyCount>2</KeyCount>" OBJECT("k2")
+               "<IsTruncated>true</IsTruncated></ListBucketResult>", dates);
+  const struct cr_node *list = cr_get(m->result.root, "Contents");
+  CHECK(list && list->type == CR_NODE_LIST && list->count == 2);
+  CHECK_STR(cr_get_text(list->first, "Key"), "k1");
+  CHECK_STR(cr_get_text(list->last, "Key"), "k2");
+  CHECK(cr_get(list->first, "Size")->type == CR_NODE_NUMBER && !list->last->next);
+  CHECK_STR(cr_get_text(m->result.root, "Name"), "b-1");
+  CHECK(cr_get_int(m->result.root, "KeyCount", 0) == 2 && cr_get_bool(m->result.root, "IsTruncated", false));
+  cr_machine_free(m);
+  m = answered("s3", "ListObjectsV2", "{\"Bucket\":\"b-1\"}", NULL,
+               "<ListBucketResult xmlns=\"" S3_NS "\"><Name>b-1</Name><IsTruncated>false</IsTruncated></ListBucketResult>", "");
+  list = cr_get(m->result.root, "Contents");
+  CHECK(list && list->type == CR_NODE_LIST && list->count == 0);
+  cr_machine_free(m);
+}
+
 int main(void)
 {
   struct cr_error err;
@@ -577,6 +661,8 @@ int main(void)
   test_iam_shapes();
   test_acm_shapes();
   test_quotas_and_support();
+  test_s3_requests();
+  test_s3_shapes();
   cr_account_unref(account);
   return check_end();
 }

@@ -13,6 +13,7 @@
 --   POST policies/ID     the same fields: changed as if by somebody else; or { delete = true }
 --   POST credentials     { access_key_id, secret_access_key, session_token?, expires_at?, account_id? }
 --   POST roles           who may assume it (roles.lua); POST sso: a token of IAM Identity Center (sso.lua)
+--   POST buckets         { name, region?, allow = [accounts]? } of S3; GET: what is in them, by name and key
 --   ?account=NUMBER with any of these: another account than the main one
 --   GET  record          ?after=N&limit=N     what was asked and answered
 --   GET  meter           dedicated-IP association and its charge
@@ -38,6 +39,7 @@ local hostility = require "certrotate.simulator.hostility"
 local iam = require "certrotate.simulator.iam"
 local json = require "certrotate.simulator.json"
 local quotas = require "certrotate.simulator.quotas"
+local s3 = require "certrotate.simulator.s3"
 local server = require "certrotate.simulator.server"
 local roles = require "certrotate.simulator.roles"
 local settings = require "certrotate.simulator.settings"
@@ -293,6 +295,7 @@ local get = {
   settings = function(sim)
     return sim.settings
   end,
+  buckets = s3.report,
   quotas = quotas.report,
   cases = support.report,
 }
@@ -317,6 +320,9 @@ local post = {
   end,
   clock = change_clock, settings = change_settings, seed = reseed, quit = quit,
   hostile = add_hostility, deployments = change_deployments,
+  buckets = function(sim, given)
+    return done(s3.add(sim, given))
+  end,
   quotas = quotas.control, cases = support.control,
   reset = function()
     local ok, err = server.restart()

@@ -13,6 +13,8 @@ local M = {}
 ---@field code string        without the JSON services' "Exception" where protocol.lua knows the pair
 ---@field status? integer
 ---@field message? string
+---@field more? string       S3: further elements of the error
+---@field headers? table     S3
 
 --- A failure of an operation: `return protocol.fail("NoSuchEntity", 404, "…")`
 ---@return nil
@@ -73,10 +75,26 @@ local function xml_error(request, failure)
   return { status = status, headers = { ["Content-Type"] = "text/xml" }, body = body }
 end
 
+-- S3's error stands bare, with what belongs to it beside the code.
+local function s3_error(request, failure)
+  local code = failure.code == "Throttling" and "SlowDown" or failure.code
+  local known = common[failure.code]
+  local headers = { ["Content-Type"] = "application/xml" }
+  for name, value in pairs(failure.headers or {}) do
+    headers[name] = value
+  end
+  local message = code == "SlowDown" and "Please reduce your request rate." or failure.message or code
+  return { status = failure.status or code == "SlowDown" and 503 or known and known[1] or 400, headers = headers,
+    body = table.concat { '<?xml version="1.0" encoding="UTF-8"?>\n<Error>', xml.element("Code", code),
+      xml.element("Message", message), failure.more or "", xml.element("RequestId", request.id),
+      xml.element("HostId", "c2ltdWxhdG9y"), "</Error>" } }
+end
+
 --- The answer that tells of a failure.
 ---@return certrotate.simulator.Answer
 function M.error(request, failure, settings)
-  local answer = (request.protocol == "json" and json_error or xml_error)(request, failure, settings)
+  local spell = request.protocol == "json" and json_error or request.protocol == "s3" and s3_error or xml_error
+  local answer = spell(request, failure, settings)
   answer.code = failure.code
   return answer
 end

@@ -11,6 +11,7 @@ local metadata = require "certrotate.simulator.metadata"
 local partition = require "certrotate.simulator.partition"
 local protocol = require "certrotate.simulator.protocol"
 local quotas = require "certrotate.simulator.quotas"
+local s3 = require "certrotate.simulator.s3"
 local sigv4 = require "certrotate.simulator.sigv4"
 local simulation = require "certrotate.simulator.simulation"
 local sso = require "certrotate.simulator.sso"
@@ -147,11 +148,15 @@ local function classify(request)
     request.input = type(input) == "table" and input or {}
     request.malformed = type(input) ~= "table"
     return found and found[2]
-  elseif request.method == "POST" and request.path == "/" then
+  elseif request.method == "POST" and request.path == "/" and not s3.claims(request) then
     request.input = read_form(request.body)
     local found = query_services[request.input.Version or ""]
     request.protocol, request.service = "query", found and found[1] or "iam"
     return found and found[2]
+  end
+  if s3.claims(request) then
+    request.protocol, request.service = "s3", "s3"
+    return s3
   end
   request.protocol, request.service = "xml", "cloudfront"
   return cloudfront
@@ -161,7 +166,12 @@ local function authenticate(sim, request)
   if request.unsigned or request.service == "sts" and sts.unsigned[request.operation] then
     return true
   end
+  local unhashed = request.service == "s3" and s3.refuse_unhashed(request)
+  if unhashed then
+    return nil, unhashed
+  end
   local principal, err = sigv4.verify(request, {
+    tolerance = request.service == "s3" and s3.TOLERANCE or nil,
     service = request.service, now = sim.clock:wall(),
     is_region = function(region)
       return partition.signs(sim, request.service, region)
@@ -171,7 +181,7 @@ local function authenticate(sim, request)
     end,
   })
   if not principal then
-    return nil, err
+    return nil, request.service == "s3" and s3.failure(sim, err) or err
   end
   request.principal, request.region = principal, principal.region
   return true
@@ -198,7 +208,7 @@ local function perform(sim, request, handler, capture)
   elseif request.malformed then
     return protocol.fail("SerializationException", 400, nil)
   end
-  return handler(sim, request, request.protocol == "xml" and capture or request.input)
+  return handler(sim, request, (request.protocol == "xml" or request.protocol == "s3") and capture or request.input)
 end
 
 local function send(sim, request, answer)
@@ -208,7 +218,7 @@ local function send(sim, request, answer)
   end
   ngx.header["Date"] = time.http(sim.clock:wall())
   ngx.header["Server"] = "certrotate-simulator"
-  ngx.header["x-amzn-RequestId"] = request.id
+  ngx.header[request.service == "s3" and "x-amz-request-id" or "x-amzn-RequestId"] = request.id
   if answer.status ~= 204 then
     ngx.header["Content-Length"] = answer.promised or #answer.body
     ngx.print(answer.body)

@@ -56,6 +56,9 @@ M.defaults = {
   quota_value_lag = 0,              -- seconds from APPROVED until the value is there
   quota_case_id = "display",        -- a request's CaseId is the case's displayId, or its caseId: "case"
   request_lag = 0,                  -- seconds until a new request or case shows up in listings
+  s3_max_keys = 1000,               -- largest page of ListObjectsV2
+  s3_list_lag = 0,                  -- seconds for which it does not show a fresh object (AWS: 0; stores like it vary)
+  s3_wrong_region = "redirect",     -- what a bucket of another region answers: "redirect", or "malformed" authorization
   support_plan = true,              -- Business or better; false: SubscriptionRequiredException
 }
 
@@ -69,6 +72,7 @@ local allowed = {
   meter_end = { deployed = true, update = true },
   quota_review = { manual = true, approve = true, deny = true },
   quota_case_id = { display = true, case = true },
+  s3_wrong_region = { redirect = true, malformed = true },
   json_message_key = { message = true, Message = true },
   metadata = { v2 = true, v1 = true, forbidden = true, hung = true, hung_token = true, no_role = true },
 }

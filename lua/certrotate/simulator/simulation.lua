@@ -27,6 +27,7 @@ local M = {}
 ---@field credentials table<string, certrotate.simulator.Credential>
 ---@field main_account string
 ---@field accounts table<string, certrotate.simulator.Simulation>  the others, by number; see `of`
+---@field buckets table<string, certrotate.simulator.Bucket>   of all accounts
 ---@field roles table<string, certrotate.simulator.Role>  by ARN
 ---@field random certrotate.simulator.Random   of the fleet: repeatable
 ---@field secrets certrotate.simulator.Random  of request ids and session keys: not repeatable
@@ -65,7 +66,7 @@ function M.new(options, real)
   local sim = { options = options, settings = settings.new(), clock = clock.new(real), store = store.new(),
     faults = faults.new(options.seed), record = record.new(), random = random.new(options.seed),
     secrets = random.new(fresh_seed(real)), credentials = {},
-    main_account = options.account_id, accounts = {}, roles = {}, sso = {}, metadata_tokens = {}, handed_out = {},
+    main_account = options.account_id, accounts = {}, buckets = {}, roles = {}, sso = {}, metadata_tokens = {}, handed_out = {},
     edge = { connections = 0, failures = 0, presented = {} } }
   local ok, err = settings.change(sim.settings, options.settings or {})
   if not ok then
