@@ -264,7 +264,35 @@ local function make_session(options, context, places, found, attempts, edge)
     client:close()
     return nil, err
   end
+  -- A closure, so that what was given, which may be a secret, is no field.
+  session._by_profile = function(of, profile) return M._by_profile(of, options, profile) end
   return session
+end
+
+-- A session of another profile beside one: same connections and loop, the profile's credentials and region.
+function M._by_profile(session, options, profile)
+  local own = {}
+  for _, name in ipairs({ "environment", "home", "clock", "endpoint_url", "endpoints" }) do own[name] = options[name] end
+  own.profile = profile
+  local context, err = gather(own)
+  if not context then return nil, err end
+  local region = context.files.settings.region
+  own.region = type(region) == "string" and region ~= "" and region or session.region
+  local places, found
+  places, err = resolve_endpoints(own, context)
+  if not places then return nil, err end
+  found, err = credentials.resolve(context)
+  if not found then return nil, err end
+  local where = {}
+  for service, place in pairs(places.services) do where[service] = { url = place.url, region = place.region } end
+  local other
+  other, err = new_session({
+    client = session.client, loop = session.loop, partition = places.partition, region = places.region, edge = session.edge,
+    profile = context.files.name, poll = session.poll, notes = session.notes, _mfa = session._mfa, _places = places.services,
+    _where = where, _attempts = session._attempts, _others = {}, _parent = session,
+  }, found)
+  if other then session._others[other] = true end
+  return other, err
 end
 
 --- Opens a session. Reads the environment and the shared files; sends nothing and runs nothing yet: where credentials
@@ -346,6 +374,19 @@ function Session:assume(options)
   }, { source = "assume-role", fetch = function(fetcher) return role.assume(fetcher, parent, params) end })
   if other then self._others[other] = true end
   return other, err
+end
+
+--- Opens a session of another profile beside this one: same connections, same loop; its own credentials and region. Sends
+--- nothing yet. It ends with `close`, or with this session.
+---@param options { profile: string }
+---@return certrotate.Session?
+---@return certrotate.Error?
+function Session:beside(options)
+  if type(options) ~= "table" or type(options.profile) ~= "string" then error("beside: `profile` must be a text", 2) end
+  if self.closed then error("the session is closed", 2) end
+  local from = self
+  while not from._by_profile and from._parent do from = from._parent end
+  return from._by_profile(self, options.profile)
 end
 
 --- Sessions of many accounts, to list, plan and rotate in all of them; see certrotate.rotation.accounts.

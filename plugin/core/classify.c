@@ -156,7 +156,7 @@ static void add_region(const struct cr_answer *answer, const struct cr_node *err
   }
   if(region && *region && strlen(region) < sizeof header &&
      strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(region)) {
-    snprintf(err->message + len, sizeof err->message - len, " (the bucket is in the region %s: say so)", region);
+    snprintf(err->message + len, sizeof err->message - len, " (the bucket is in the region %s)", region);
   }
 }
 

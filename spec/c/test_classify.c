@@ -169,10 +169,10 @@ static void test_bucket_region(void)
 {
   check_xml(301, "x-amz-bucket-region: eu-west-1\nx-amz-request-id: R\n",
             "<Error><Code>PermanentRedirect</Code><Message>elsewhere</Message></Error>", CR_KIND_SERVICE,
-            "PermanentRedirect", "elsewhere (the bucket is in the region eu-west-1: say so)", "R");
+            "PermanentRedirect", "elsewhere (the bucket is in the region eu-west-1)", "R");
   check_xml(400, "x-amz-request-id: R\n",
             "<Error><Code>AuthorizationHeaderMalformed</Code><Message>wrong</Message><Region>eu-west-1</Region></Error>",
-            CR_KIND_SERVICE, "AuthorizationHeaderMalformed", "wrong (the bucket is in the region eu-west-1: say so)", "R");
+            CR_KIND_SERVICE, "AuthorizationHeaderMalformed", "wrong (the bucket is in the region eu-west-1)", "R");
   check_xml(301, "x-amz-bucket-region: <b>\nx-amz-request-id: R\n",
             "<Error><Code>PermanentRedirect</Code><Message>elsewhere</Message></Error>", CR_KIND_SERVICE,
             "PermanentRedirect", "elsewhere", "R");

@@ -1,19 +1,26 @@
---- certrotate status: what a journal says. Asks AWS nothing.
+--- certrotate status: what a journal says. Asks AWS nothing, but S3 where the journal is there.
 local accounts = require("certrotate.cli.accounts")
 local apply = require("certrotate.cli.apply")
 local cli = require("certrotate.cli")
+local context_module = require("certrotate.cli.context")
 
 local M = { summary = "Show how far a rotation is." }
 
 function M.configure(command)
   command:argument("journal", "The journal of the rotation.")
+  context_module.session_flags(command)
   accounts.flag(command)
   apply.timeline_flag(command)
 end
 
 function M.run(context, args)
   if accounts.wanted(args) then return accounts.status(context, args) end
-  local status, err = require("certrotate.rotation.status").read(args.journal)
+  local aws, status, err
+  if require("certrotate.rotation.s3.location").is(args.journal) then
+    aws, err = context:connect(args)
+    if not aws then return nil, err end
+  end
+  status, err = require("certrotate.rotation.status").read(args.journal, aws)
   if not status then return nil, err end
   local json = require("certrotate.json")
   context:result({

@@ -6,6 +6,7 @@
 -- read where its reference lives, and looked for elsewhere among those that end at the same moment.
 local core = require("certrotate.core")
 local errors = require("certrotate.errors")
+local location = require("certrotate.rotation.s3.location")
 local journal_module = require("certrotate.rotation.journal")
 local status_module = require("certrotate.rotation.status")
 local stored = require("certrotate.rotation.stored")
@@ -209,6 +210,10 @@ function M.journal(folder, account) return ("%s/%s.journal"):format(folder, acco
 local function need_folder(options)
   if type(options) ~= "table" or type(options.journal) ~= "string" or options.journal == "" then
     error("accounts: `journal` must name a folder: each account has its own journal in it", 3)
+  end
+  if location.is(options.journal) then
+    return nil, errors.new({ kind = "input", code = "FolderNeeded", message = ("%s: the journals of many accounts lie in a "
+      .. "folder of this machine; for S3 rotate account after account, with a profile each"):format(options.journal) })
   end
   return core.make_directory(options.journal)
 end

@@ -1,13 +1,15 @@
---- The durable record of a plan being carried out: one JSON object a line, appended, on the disk before the
--- write it announces. Resuming believes AWS; the journal tells where to look, and that an import was begun.
+--- The durable record of a plan being carried out: one JSON object a line, appended, on the disk (or in S3, see
+-- store.lua) before the write it announces. Resuming believes AWS; the journal tells where to look, and that an import
+-- was begun.
 --
 -- Line 1 is the header with the whole plan. Then, per step, an `intent` before and an `outcome` after.
 -- No key, no passphrase, no credentials: only references, ids, ETags and times.
-local core = require("certrotate.core")
 local errors = require("certrotate.errors")
 local inventory_module = require("certrotate.rotation.inventory")
 local json = require("certrotate.json")
+local location = require("certrotate.rotation.s3.location")
 local mirror = require("certrotate.rotation.mirror")
+local store = require("certrotate.rotation.store")
 
 local M = {}
 
@@ -98,26 +100,13 @@ function M.parse(path, text)
   return { plan = plan, entries = entries, good = good, torn = false }
 end
 
-local function read(path)
-  local file, why = io.open(path, "rb")
-  if not file then
-    return nil, errors.new({ kind = "input", code = "FileUnreadable", message = ("cannot read the journal: %s"):format(why) })
-  end
-  local text = file:read("*a")
-  file:close()
-  if not text then
-    return nil, errors.new({ kind = "input", code = "FileUnreadable",
-      message = ("cannot read the journal: %s is not a file"):format(path) })
-  end
-  return text
-end
-
 --- Reads a journal without locking it: for `status`.
 ---@param path string
+---@param aws? certrotate.Session   for a journal in S3
 ---@return certrotate.Journal?
 ---@return certrotate.Error?
-function M.load(path)
-  local text, err = read(path)
+function M.load(path, aws)
+  local text, err = store.read(path, aws)
   if not text then return nil, err end
   local parsed
   parsed, err = M.parse(path, text)
@@ -140,10 +129,11 @@ end
 ---@param path string
 ---@param plan certrotate.Plan
 ---@param now number
+---@param aws? certrotate.Session   for a journal in S3
 ---@return certrotate.Journal?
 ---@return certrotate.Error?
-function M.create(path, plan, now)
-  local file, err = core.append(path)
+function M.create(path, plan, now, aws)
+  local file, err = store.open(path, aws)
   if not file then return nil, err end
   local text
   text, err = file:read()
@@ -181,13 +171,17 @@ end
 
 --- Opens a journal to go on with it: locked, a torn last line cut off.
 ---@param path string
+---@param aws? certrotate.Session   for a journal in S3
 ---@return certrotate.Journal?
 ---@return certrotate.Error?
-function M.open(path)
-  local text, err = read(path) -- so that a wrong name is not created
-  if not text then return nil, err end
+function M.open(path, aws)
+  local text, err
+  if not location.is(path) then
+    text, err = store.read(path) -- so that a wrong name is not created
+    if not text then return nil, err end
+  end
   local file
-  file, err = core.append(path)
+  file, err = store.open(path, aws)
   if not file then return nil, err end
   text, err = file:read()
   local parsed
@@ -206,7 +200,7 @@ function M.open(path)
     Journal)
 end
 
---- On the disk when it returns.
+--- Durable when it returns.
 ---@param entry certrotate.JournalEntry
 ---@return boolean? ok
 ---@return certrotate.Error?

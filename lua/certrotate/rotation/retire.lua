@@ -6,6 +6,7 @@ local inventory_module = require("certrotate.rotation.inventory")
 local journal_module = require("certrotate.rotation.journal")
 local lock_module = require("certrotate.rotation.lock")
 local preflight = require("certrotate.rotation.preflight")
+local store = require("certrotate.rotation.store")
 
 local M = {}
 
@@ -105,7 +106,8 @@ local function retire(aws, journal, options)
   end
   -- A run that moves holders to this certificate, or away from it, must have come to its end.
   local locks
-  locks, err = lock_module.open(aws:endpoint("cloudfront"), { M.unused(plan, state) }, options.state_directory or state.locks)
+  locks, err = lock_module.open(aws:endpoint("cloudfront"), { M.unused(plan, state) },
+    store.locks(journal.path) or options.state_directory or state.locks, aws)
   if not locks then return nil, err end
   local result
   result, err = recorded(aws, journal, state, keep_until, options)
@@ -123,7 +125,7 @@ function M.run(aws, options)
     error("retire: `journal` must name the journal of the rotation", 2)
   end
   local open = options.dry_run and journal_module.load or journal_module.open
-  local journal, err = open(options.journal)
+  local journal, err = open(options.journal, aws)
   if not journal then return nil, err end
   local result
   result, err = retire(aws, journal, options)

@@ -165,7 +165,7 @@ end
 ---@return certrotate.RollbackLook?
 ---@return certrotate.Error?
 function M.read(aws, path, options)
-  local journal, err = journal_module.load(path)
+  local journal, err = journal_module.load(path, aws)
   if not journal then return nil, err end
   return M.look(aws, journal, options)
 end

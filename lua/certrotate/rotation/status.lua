@@ -1,4 +1,4 @@
---- What a journal says: done, left, failed. Reads one file, asks AWS nothing.
+--- What a journal says: done, left, failed. Reads one file and asks AWS nothing (but S3, for a journal there).
 local journal_module = require("certrotate.rotation.journal")
 
 local M = {}
@@ -50,10 +50,11 @@ function M.of(journal)
 end
 
 ---@param path string
+---@param aws? certrotate.Session   for a journal in S3
 ---@return certrotate.Status?
 ---@return certrotate.Error?
-function M.read(path)
-  local journal, err = journal_module.load(path)
+function M.read(path, aws)
+  local journal, err = journal_module.load(path, aws)
   if not journal then return nil, err end
   return M.of(journal)
 end

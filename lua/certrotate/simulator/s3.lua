@@ -197,13 +197,14 @@ local function put_object(sim, request)
   if not bucket then
     return nil, err
   end
-  local object, ok = bucket.objects[request.key], nil
+  local object = bucket.objects[request.key]
   local absent = request.headers["if-none-match"]
   if absent and absent ~= "*" then
     return fail("NotImplemented", 501, "A header you provided implies functionality that is not implemented")
   elseif absent and object then
     return precondition("If-None-Match")
   end
+  local ok
   ok, err = matches(request, object)
   if not ok then
     return nil, err

@@ -72,7 +72,11 @@ end
 
 function Run:record(entry)
   entry.at = self:now()
-  local ok, err = self.journal:append(entry)
+  -- Nothing new is begun without the locks; what was done is recorded all the same.
+  local ok, err = true, nil
+  if entry.event ~= "outcome" then ok, err = self.locks:check() end
+  if not ok then return nil, err end
+  ok, err = self.journal:append(entry)
   -- A change that cannot be recorded must not be made.
   if not ok then return nil, err end
   return true

@@ -16,13 +16,14 @@ local Run = require("certrotate.rotation.run.base")
 local import = require("certrotate.rotation.run.import")
 local reimport = require("certrotate.rotation.run.reimport")
 local quota = require("certrotate.rotation.run.quota")
+local store = require("certrotate.rotation.store")
 local unit_module = require("certrotate.rotation.run.unit")
 local wave_module = require("certrotate.rotation.run.wave")
 
 local M = {}
 
 ---@class certrotate.RunOptions
----@field journal string                    path; must not hold another rotation
+---@field journal string                    path, or s3://BUCKET/NAME; must not hold another rotation
 ---@field on_event? fun(event: table)       told of everything that happens; one that raises is told nothing more
 ---@field poll? number                      seconds between looks at a deployment (default 20)
 ---@field settle_timeout? number            seconds a wave may take to be Deployed (default 3600)
@@ -38,7 +39,8 @@ local M = {}
 ---                                         to what a resumed rotation waits for
 ---@field wait_for_quota? number            seconds to wait for a higher dedicated-IP quota (default: the plan's setting)
 ---@field quota_poll? number                seconds between looks at it (default 300)
----@field state_directory? string           of the locks (default: where the rotation began, else lock.directory())
+---@field state_directory? string           of the locks (default: where the rotation began, else lock.directory()); with a
+---                                         journal in S3 they are beside it
 ---@field identity? certrotate.Identity     resume: instead of loading the plan's files; to roll a reimport back: the old one
 ---@field passphrase? string                resume: to load them
 ---@field tags? table<string,string>
@@ -149,7 +151,7 @@ end
 
 local function with_locks(aws, plan, directory, fn)
   local locks, err = lock_module.open(aws:endpoint("cloudfront"),
-    { plan.from, lock_module.of_identity(plan) }, directory)
+    { plan.from, lock_module.of_identity(plan) }, directory, aws)
   if not locks then return nil, err end
   local result
   result, err = fn(locks)
@@ -199,17 +201,25 @@ function M.apply(aws, plan, identity, options)
   local gates
   gates, err = policy_file.gates(plan, options.gates, options.policy_file)
   if not gates then return nil, err end
-  return with_locks(aws, plan, options.state_directory, function(locks)
+  local beside
+  beside, err = store.locks(options.journal)
+  if err then return nil, err end
+  return with_locks(aws, plan, beside or options.state_directory, function(locks)
     local fits, why = may_begin(aws, plan, identity, options)
     if fits == nil then return nil, why end
     local journal
-    journal, why = journal_module.create(options.journal, plan, aws.loop:now() + aws:clock_offset())
+    journal, why = journal_module.create(options.journal, plan, aws.loop:now() + aws:clock_offset(), aws)
     if not journal then return nil, why end
     local report
     report, why = start(aws, journal, locks, identity, options, fits, gates)
     journal:close()
     return report, why
   end)
+end
+
+-- Beside a journal in S3; else where somebody says, else where the rotation began.
+local function where_locks(journal, options)
+  return store.locks(journal.path) or options.state_directory or journal:state().locks
 end
 
 -- Goes on with an open journal.
@@ -225,7 +235,7 @@ local function go_on(aws, journal, options)
   local gates
   gates, err = policy_file.gates(journal.plan, options.gates, options.policy_file)
   if not gates then return nil, err end
-  return with_locks(aws, journal.plan, options.state_directory or journal:state().locks, function(locks)
+  return with_locks(aws, journal.plan, where_locks(journal, options), function(locks)
     local holders, why = inventory_module.list_holders(aws)
     if not holders then return nil, why end
     local fits
@@ -242,7 +252,7 @@ end
 ---@return certrotate.Error?
 function M.resume(aws, options)
   need_journal(options)
-  local journal, err = journal_module.open(options.journal)
+  local journal, err = journal_module.open(options.journal, aws)
   if not journal then return nil, err end
   local report
   report, err = go_on(aws, journal, options)
@@ -252,7 +262,7 @@ end
 
 -- Goes back with an open journal.
 local function go_back(aws, journal, options)
-  return with_locks(aws, journal.plan, options.state_directory or journal:state().locks, function(locks)
+  return with_locks(aws, journal.plan, where_locks(journal, options), function(locks)
     local found, err = rollback.look(aws, journal, options)
     if not found then return nil, err end
     local ok
@@ -278,7 +288,7 @@ end
 ---@return certrotate.Error?
 function M.rollback(aws, options)
   need_journal(options)
-  local journal, err = journal_module.open(options.journal)
+  local journal, err = journal_module.open(options.journal, aws)
   if not journal then return nil, err end
   local report
   report, err = go_back(aws, journal, options)
