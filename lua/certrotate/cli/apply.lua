@@ -8,7 +8,8 @@ local M = { summary = "Carry a plan out, with a journal to resume from." }
 function M.configure(command)
   command:argument("plan", "File made by certrotate plan --out; or give the flags of plan."):args("?")
   plan_command.flags(command)
-  command:option("--journal", "Where progress is recorded; default: named after the certificate, in this folder.")
+  command:option("--journal", "Where progress is recorded: a file, or s3://[PROFILE@]BUCKET/NAME. "
+    .. "Default: named after the certificate, in this folder.")
   command:option("--quota-poll", "Time between looks at the quota that is waited for (default 5m).")
   M.timeline_flag(command)
   command:flag("-y --yes", "Do it without asking.")

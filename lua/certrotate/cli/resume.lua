@@ -6,7 +6,7 @@ local apply = require("certrotate.cli.apply")
 local M = { summary = "Finish an interrupted rotation." }
 
 function M.configure(command)
-  command:argument("journal", "The journal of the rotation.")
+  command:argument("journal", "The journal of the rotation: a file, or s3://[PROFILE@]BUCKET/NAME.")
   context_module.session_flags(command)
   accounts.flag(command)
   command:option("--passphrase-file", "File whose first line opens the key (or set CERTROTATE_PASSPHRASE).")

@@ -6,7 +6,7 @@ local context_module = require("certrotate.cli.context")
 local M = { summary = "Delete the old certificate once nothing uses it. Looks only, unless --yes." }
 
 function M.configure(command)
-  command:argument("journal", "The journal of the finished rotation.")
+  command:argument("journal", "The journal of the finished rotation: a file, or s3://[PROFILE@]BUCKET/NAME.")
   context_module.session_flags(command)
   accounts.flag(command)
   command:option("--keep", "Time to keep it after the rotation ended (default 24h).")

@@ -9,7 +9,7 @@ local json = require("certrotate.json")
 local M = { summary = "Give every holder its old certificate again. Looks only, unless --yes." }
 
 function M.configure(command)
-  command:argument("journal", "The journal of the rotation.")
+  command:argument("journal", "The journal of the rotation: a file, or s3://[PROFILE@]BUCKET/NAME.")
   context_module.session_flags(command)
   accounts.flag(command)
   command:option("--certificate", "Of a reimport: the old certificate, which AWS kept nothing of; PEM, DER or PKCS#12.")

@@ -7,7 +7,7 @@ local context_module = require("certrotate.cli.context")
 local M = { summary = "Show how far a rotation is." }
 
 function M.configure(command)
-  command:argument("journal", "The journal of the rotation.")
+  command:argument("journal", "The journal of the rotation: a file, or s3://[PROFILE@]BUCKET/NAME.")
   context_module.session_flags(command)
   accounts.flag(command)
   apply.timeline_flag(command)
