@@ -323,6 +323,36 @@ describe("a journal in S3", function()
     assert.same({}, fleet:on(fleet.simulator.old_reference))
   end)
 
+  it("interrupted gives its leases back at once, so that another machine goes on without waiting", function()
+    fresh()
+    local plan = fleet:plan(aws, "cheapest", { policy_options = { canary = 1, soak = 60 } })
+    local report, err = plan:run(options({ on_event = function(event)
+      if event.type == "soak" then aws.loop:interrupt("test") end
+    end }))
+    assert.is_nil(report)
+    assert.equal("Interrupted", err.code)
+    assert.same({}, keys("/locks/"))
+    assert.equal(3, #fleet:on(fleet.simulator.old_reference))
+    report = assert(other:rollback(options()))
+    assert.is_true(report.ok)
+    assert.equal(4, #fleet:on(fleet.simulator.old_reference))
+    assert.same({}, keys("/locks/"))
+  end)
+
+  it("keeps its leases while it waits for a slow deployment", function()
+    fresh({ propagation = 3, jitter = 0.01 })
+    lease_module.RENEW = 0.5
+    local renewals = 0
+    local report = assert(fleet:plan(aws, "cheapest"):run(options({ poll = 4 })))
+    assert.is_true(report.ok)
+    for _, entry in ipairs(fleet:record().entries) do
+      if entry.operation == "PutObject" and entry.resource:find("/locks/", 1, true) and entry.status == 200 then
+        renewals = renewals + 1
+      end
+    end
+    assert.is_true(renewals > 10, "only " .. renewals)
+  end)
+
   it("killed at any moment is finished on another machine once the lease is over", function()
     fresh({ distributions = 10, users = 6, propagation = 0.3 })
     local argv = fleet:identity_flags({ "apply", "--journal", JOURNAL, "--yes", "--no-verify", "--policy", "careful", "--poll",
