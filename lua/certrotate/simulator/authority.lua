@@ -194,6 +194,33 @@ function authority:make(items)
   return true
 end
 
+--- As `make`, for many simulators with the same certificates: whoever comes first makes them and leaves a copy in
+--- `shared`; the others take that. Processes may do so at the same time. Only for a folder that is new.
+---@param items certrotate.simulator.CertificateOptions[]
+---@param shared string  absolute; made if it is not there
+---@return boolean? ok
+---@return string? err
+function authority:make_shared(items, shared)
+  local ok, output = M.shell(("cp -R %s/. %s"):format(quote(shared), quote(self.directory)))
+  if ok then
+    return true
+  end
+  ok, output = self:make(items)
+  if not ok then
+    return nil, output
+  end
+  -- A folder appears whole or not at all; if somebody else's is there, it stays.
+  ok, output = M.shell(([[
+umask 077
+mkdir -p "$(dirname %s)"
+draft=$(mktemp -d %s.XXXXXX)
+cp -R %s/. "$draft"
+rm -f "$draft/openssl.cnf"
+mv -T "$draft" %s 2>/dev/null || rm -rf "$draft"
+]]):format(quote(shared), quote(shared), quote(self.directory), quote(shared)))
+  return ok or nil, output
+end
+
 --- The files of a certificate made here.
 ---@param file string  base name
 ---@return {certificate:string, key:string, chain:string}

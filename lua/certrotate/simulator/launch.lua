@@ -43,6 +43,7 @@ local quote, shell = authority.quote, authority.shell
 ---@field old_key? string
 ---@field old_chain? string
 ---@field new_key_type? string   "rsa:2048" (default), "ec:P-256", … of the new certificate
+---@field certificates? string   absolute folder: simulators started one after the other within hours share theirs by it
 ---@field settings? table        switches of the simulated services, see settings.lua
 ---@field faults? certrotate.simulator.Fault[]   from the start on, see faults.lua
 ---@field hostile? integer       seed of a hostile world, see hostility.lua
@@ -347,7 +348,13 @@ local function make_certificates(self, options)
     end
   end
   local ok
-  ok, err = pki:make(items)
+  if options.certificates then
+    local kind = ("%s-%s"):format(options.distributions == 0 and "none" or options.old_certificate and "given"
+      or (options.new_key_type or "rsa:2048"):gsub("%W", ""), #items)
+    ok, err = pki:make_shared(items, options.certificates .. "/" .. kind)
+  else
+    ok, err = pki:make(items)
+  end
   if not ok then
     return nil, err
   end
@@ -436,7 +443,7 @@ local known = {
   directory = "string", http = "boolean", seed = "number", distributions = "number", users = "number", vip = "number",
   store = "string", policies = "number", odd = "boolean", bulk = "boolean", propagation = "number", jitter = "number",
   faults = "table", hostile = "number", old_certificate = "string", old_key = "string", old_chain = "string",
-  new_key_type = "string", settings = "table",
+  new_key_type = "string", certificates = "string", settings = "table",
   detach = "boolean", nginx = "string", region = "string", account_id = "string",
 }
 
