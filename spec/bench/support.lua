@@ -1,9 +1,8 @@
 -- What the benchmarks share: shells, medians, a static nginx.
 local core = require("certrotate.core")
+local files = require("spec.support.files")
 
-local M = {}
-
-function M.quote(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
+local M = { quote = files.quote, read = files.read, write = files.write, directory = files.directory }
 
 --- Output of a command; raises when it fails.
 function M.capture(command)
@@ -21,23 +20,6 @@ function M.median(list)
   table.sort(copy)
   local middle = math.floor((#copy + 1) / 2)
   return #copy % 2 == 1 and copy[middle] or (copy[middle] + copy[middle + 1]) / 2
-end
-
-function M.write(path, text)
-  local file = assert(io.open(path, "wb"))
-  assert(file:write(text))
-  file:close()
-end
-
-function M.read(path)
-  local file = io.open(path, "rb")
-  local text = file and file:read("*a")
-  if file then file:close() end
-  return text
-end
-
-function M.directory()
-  return (M.capture("mktemp -d"):gsub("%s+$", ""))
 end
 
 --- Peak and current resident memory of this process, in KiB.

@@ -12,6 +12,7 @@
 --   * It upper-cases methods; they are upper-case on the wire too.
 local cjson = require "cjson"
 local core = require "certrotate.core"
+local files = require "spec.support.files"
 local support = require "spec.support"
 
 local EACH = 80 -- requests of every kind below
@@ -273,25 +274,9 @@ local function for_us(request)
 end
 
 local function run(command)
-  local pipe = assert(io.popen("{ " .. command .. "; } 2>&1; echo \"status $?\""))
-  local text = pipe:read("*a")
-  pipe:close()
-  local output, status = text:match("^(.-)status (%d+)\n$")
-  assert(status == "0", command .. ": " .. text)
-  return output
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  assert(file:write(text))
-  assert(file:close())
-end
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
+  local code, said = files.run(command)
+  assert(code == 0, command .. ": " .. said)
+  return said
 end
 
 describe("core.sign beside botocore", function()
@@ -309,13 +294,13 @@ describe("core.sign beside botocore", function()
         cases[#cases + 1] = for_botocore(request)
       end
     end
-    local folder = run("mktemp -d"):gsub("\n", "")
+    local folder = files.directory()
     local ok, err = pcall(function()
-      write(folder .. "/requests.json", cjson.encode(cases))
+      files.write(folder .. "/requests.json", cjson.encode(cases))
       run(("/usr/bin/python3 spec/support/botocore_sign.py '%s/requests.json' '%s/answers.json'"):format(folder, folder))
-      answers = cjson.decode(read(folder .. "/answers.json")).answers
+      answers = cjson.decode(files.read(folder .. "/answers.json")).answers
     end)
-    run(("rm -rf '%s'"):format(folder))
+    files.remove(folder)
     assert(ok, err)
     assert(#answers == #cases)
   end)

@@ -219,7 +219,7 @@ describe("client:submit", function()
   end)
 
   it("keeps what it was given, not the tables and objects", function()
-    local folder = sandbox.folder()
+    local folder = sandbox.directory()
     finally(function() sandbox.remove(folder) end)
     local www = certificates.leaf { dir = folder, name = "www", names = { "www.example.com" } }
     local identity = assert(core.identity { certificate = www.certificate, private_key = www.private_key })

@@ -5,7 +5,7 @@ local sandbox = require("spec.support.sandbox")
 describe("core.identity", function()
   local folder, inter, www, other
   setup(function()
-    folder = sandbox.folder()
+    folder = sandbox.directory()
     inter = certificates.intermediate(certificates.ca(folder, "Root"), "Intermediate")
     www = certificates.leaf { dir = folder, name = "www", names = { "www.Example.com", "*.example.org" }, ca = inter }
     other = certificates.leaf { dir = folder, name = "other", names = { "other.example.com" }, ca = inter }

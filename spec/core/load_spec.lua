@@ -27,7 +27,7 @@ describe("certrotate.core", function()
     local tried = 0
     for interpreter, abi in pairs(EVERY_LUA) do
       local path = here:gsub("/lua/5%.%d/certrotate/core%.so$", "/lua/" .. abi .. "/certrotate/core.so")
-      if sandbox.slurp(path) and sandbox.has(interpreter) then
+      if sandbox.read(path) and sandbox.has(interpreter) then
         tried = tried + 1
         local code, said = sandbox.run(([[%s -e '
           package.cpath = "%s;" .. package.cpath
@@ -97,9 +97,9 @@ describe("certrotate.core", function()
   it("takes Neovim's JSON where there is no lua-cjson", function()
     if not sandbox.has("nvim") then return pending("nvim is not installed") end
     local path = sandbox.module_path():gsub("/lua/5%.%d/certrotate/core%.so$", "/lua/5.1/?.so")
-    if not sandbox.slurp((path:gsub("%?", "certrotate/core"))) then return pending("no build for Lua 5.1") end
+    if not sandbox.read((path:gsub("%?", "certrotate/core"))) then return pending("no build for Lua 5.1") end
     local script = os.tmpname()
-    sandbox.spill(script, ([[
+    sandbox.write(script, ([[
       package.preload["cjson.safe"] = function() error("not installed") end
       package.cpath = %q .. ";" .. package.cpath
       package.path = "./?.lua;" .. package.path
@@ -135,11 +135,11 @@ describe("certrotate.core", function()
 
   it("refuses libraries it was not built for", function()
     if not sandbox.has("cc") then return pending("no C compiler") end
-    local folder = sandbox.folder()
+    local folder = sandbox.directory()
     finally(function() sandbox.remove(folder) end)
-    sandbox.spill(folder .. "/openssl.c", "unsigned long OpenSSL_version_num(void);\n"
+    sandbox.write(folder .. "/openssl.c", "unsigned long OpenSSL_version_num(void);\n"
       .. "unsigned long OpenSSL_version_num(void) { return 0x10101000UL; }\n")
-    sandbox.spill(folder .. "/curl.c", [[
+    sandbox.write(folder .. "/curl.c", [[
       #include <curl/curl.h>
       curl_version_info_data *curl_version_info(CURLversion now) {
         static curl_version_info_data info;

@@ -8,7 +8,7 @@ local function registered()
   local owners = { core = { sign = true } }
   local pipe = assert(io.popen("ls plugin/binding/*.c"))
   for path in pipe:lines() do
-    for owner, kind, body in sandbox.slurp(path):gmatch("luaL_Reg (%w+)_(%w+)%[%]%s*=%s*(%b{})") do
+    for owner, kind, body in sandbox.read(path):gmatch("luaL_Reg (%w+)_(%w+)%[%]%s*=%s*(%b{})") do
       if kind ~= "metamethods" then
         owners[owner] = owners[owner] or {}
         for name in body:gmatch('{%s*"([%w_]+)"') do owners[owner][name] = true end
@@ -51,7 +51,7 @@ describe("core.meta.lua", function()
   end)
 
   it("names what the loaded module has", function()
-    local meta, text = documented(), sandbox.slurp("lua/certrotate/core.meta.lua")
+    local meta, text = documented(), sandbox.read("lua/certrotate/core.meta.lua")
     for name, value in pairs(core) do
       if type(value) == "function" then
         assert.is_true(meta.core[name], name)

@@ -5,6 +5,7 @@ local plan_module = require("certrotate.rotation.plan")
 local policy = require("certrotate.rotation.policy")
 local status = require("certrotate.rotation.status")
 local made = require("spec.rotation.support")
+local read = require("spec.support.files").read
 
 local function a_plan()
   return assert(plan_module.compute({
@@ -12,13 +13,6 @@ local function a_plan()
     policy = policy.cheapest({ parallel = 2 }),
     holders = { made.holder("E1"), made.holder("E2", { ssl = "vip" }), made.holder("E3", { ssl = "vip" }) },
   }))
-end
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
 end
 
 describe("journal", function()

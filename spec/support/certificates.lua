@@ -1,6 +1,6 @@
 --- Test authorities and certificates, made with the `openssl` command into a folder of the caller's.
 ---
----   local certificates = dofile "spec/support/certificates.lua"   -- or require "spec.support.certificates"
+---   local certificates = require "spec.support.certificates"
 ---   local root  = certificates.ca(dir, "Root")
 ---   local inter = certificates.intermediate(root, "Intermediate")
 ---   local www   = certificates.leaf { dir = dir, name = "www", names = { "www.example.com" }, ca = inter }
@@ -8,26 +8,13 @@
 ---
 --- Every failure raises with what openssl said. Nothing is removed: the folder is the caller's, and openssl leaves
 --- working files in it.
+local files = require("spec.support.files")
+
 local M = {}
 
 local DAY = 24 * 60 * 60
 
-local function quote(text)
-  return "'" .. text:gsub("'", "'\\''") .. "'"
-end
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  assert(file:close())
-end
+local quote, read, write = files.quote, files.read, files.write
 
 --- Runs openssl with these arguments in `dir`.
 local function openssl(dir, arguments)

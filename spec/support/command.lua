@@ -1,40 +1,10 @@
 -- Runs the command line as a process of its own, with the interpreter the specs run under.
-local M = {}
+local files = require("spec.support.files")
 
-function M.quote(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
+local M = { quote = files.quote, read = files.read, write = files.write, shell = files.shell,
+            directory = files.directory, remove = files.remove }
 
 local quote = M.quote
-
-function M.read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
-function M.write(path, text)
-  local file = assert(io.open(path, "wb"))
-  assert(file:write(text))
-  file:close()
-end
-
---- Output of a shell command.
-function M.shell(command)
-  local pipe = assert(io.popen(command))
-  local text = pipe:read("*a")
-  pipe:close()
-  return text
-end
-
-function M.directory()
-  return (M.shell("mktemp -d"):gsub("%s+$", ""))
-end
-
-function M.remove(directory)
-  assert(directory:match("^/tmp/") or directory:match("/tmp"), "not a temporary folder: " .. directory)
-  os.execute("rm -rf " .. quote(directory))
-end
 
 local interpreter
 --- Path of the Lua that runs this.

@@ -4,32 +4,15 @@
 --   server.url       "http://127.0.0.1:PORT"
 --   server:log()     its error log
 --   server:stop()    ends it by its pid and removes the folder; raises when the log has a crash in it
+local files = require("spec.support.files")
+
 local M = {}
+local run, write = files.run, files.write
 
 local Server = {}
 Server.__index = Server
 
-local function run(command)
-  local pipe = assert(io.popen("{ " .. command .. "; } 2>&1; echo \"rc=$?\""))
-  local output = pipe:read("*a")
-  pipe:close()
-  local text, code = output:match("^(.*)rc=(%d+)%s*$")
-  return tonumber(code), text
-end
-
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return "" end
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  assert(file:write(text))
-  assert(file:close())
-end
+local function read(path) return files.read(path) or "" end
 
 --- Ports nobody listens on now; whoever binds one may still be late, so `start` tries again.
 local function free_port()

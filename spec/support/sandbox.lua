@@ -1,54 +1,11 @@
 --- A folder for one spec's files, programs run aside, and where the module under test lies.
-local M = {}
+local files = require("spec.support.files")
 
-function M.quote(text)
-  return "'" .. text:gsub("'", "'\\''") .. "'"
-end
-
-local function slurp(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-M.slurp = slurp
-
-function M.spill(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
-
---- A new folder; remove it with M.remove when the spec is done.
-function M.folder()
-  local pipe = assert(io.popen("mktemp -d"))
-  local path = pipe:read("*l")
-  pipe:close()
-  return assert(path, "mktemp failed")
-end
-
-function M.remove(folder)
-  assert(folder:match("^/.+/.+"), "not a temporary folder: " .. folder)
-  os.execute("rm -rf " .. M.quote(folder))
-end
-
---- Runs a shell command. Returns its exit code (128 + n after signal n) and what it printed, errors included.
-function M.run(command)
-  local pipe = assert(io.popen("{ " .. command .. "\n} 2>&1 </dev/null; echo \"[$?]\""))
-  local text = pipe:read("*a")
-  pipe:close()
-  local said, code = text:match("^(.*)%[(%d+)%]\n$")
-  return tonumber(code), said
-end
-
---- Whether a program is there.
-function M.has(program)
-  return (M.run("command -v " .. program))  == 0
-end
+local M = { quote = files.quote, read = files.read, write = files.write, directory = files.directory,
+            remove = files.remove, run = files.run, has = files.has }
 
 function M.pid()
-  return assert(slurp("/proc/self/stat"):match("^%d+"))
+  return assert(M.read("/proc/self/stat"):match("^%d+"))
 end
 
 --- Path of the C module that this interpreter loads.
@@ -72,7 +29,7 @@ end
 --- Runs a Lua text in a process of its own, with the same search paths; `before` goes in front on the command line.
 function M.lua(text, before, interpreter)
   local path = os.tmpname()
-  M.spill(path, ("package.path = %q\npackage.cpath = %q\n"):format(package.path, package.cpath) .. text)
+  M.write(path, ("package.path = %q\npackage.cpath = %q\n"):format(package.path, package.cpath) .. text)
   local code, said = M.run((before or "") .. " " .. (interpreter or M.interpreter()) .. " " .. path)
   os.remove(path)
   return code, said

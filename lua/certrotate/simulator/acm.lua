@@ -5,6 +5,7 @@ local json = require "certrotate.simulator.json"
 local partition = require "certrotate.simulator.partition"
 local protocol = require "certrotate.simulator.protocol"
 local quotas = require "certrotate.simulator.quotas"
+local store = require "certrotate.simulator.store"
 
 local M = {}
 
@@ -292,14 +293,6 @@ local oids = { TLS_WEB_SERVER_AUTHENTICATION = "1.3.6.1.5.5.7.3.1", TLS_WEB_CLIE
   CODE_SIGNING = "1.3.6.1.5.5.7.3.3", EMAIL_PROTECTION = "1.3.6.1.5.5.7.3.4", TIME_STAMPING = "1.3.6.1.5.5.7.3.8",
   OCSP_SIGNING = "1.3.6.1.5.5.7.3.9", ANY = "2.5.29.37.0" }
 
-local function copy(values)
-  local list = json.list()
-  for index, value in ipairs(values) do
-    list[index] = value
-  end
-  return list
-end
-
 local function describe(sim, request, input)
   local record, err = find(sim, request, input)
   if not record then
@@ -314,7 +307,7 @@ local function describe(sim, request, input)
   return protocol.json { Certificate = {
     CertificateArn = record.reference,
     DomainName = leaf.names[1],
-    SubjectAlternativeNames = copy(leaf.names),
+    SubjectAlternativeNames = json.copied(leaf.names),
     Serial = leaf.serial,
     Subject = leaf.subject,
     Issuer = imported and leaf.issuer or "Amazon",
@@ -326,7 +319,7 @@ local function describe(sim, request, input)
     NotAfter = leaf.not_after,
     KeyAlgorithm = algorithm(sim, leaf.key_type),
     SignatureAlgorithm = leaf.signature_algorithm,
-    InUseBy = copy(sim.store:users(record.reference, sim.clock:now())),
+    InUseBy = json.copied(sim.store:users(record.reference, sim.clock:now())),
     Type = record.type,
     KeyUsages = objects(leaf.key_usages, "Name"),
     ExtendedKeyUsages = extended,
@@ -361,8 +354,8 @@ local function summary(sim, record)
   return {
     CertificateArn = record.reference, DomainName = leaf.names[1], SubjectAlternativeNameSummaries = names,
     HasAdditionalSubjectAlternativeNames = #leaf.names > 100, Status = status(sim, record), Type = record.type,
-    KeyAlgorithm = algorithm(sim, leaf.key_type), KeyUsages = copy(leaf.key_usages),
-    ExtendedKeyUsages = copy(leaf.extended_key_usages), InUse = #sim.store:users(record.reference, sim.clock:now()) > 0,
+    KeyAlgorithm = algorithm(sim, leaf.key_type), KeyUsages = json.copied(leaf.key_usages),
+    ExtendedKeyUsages = json.copied(leaf.extended_key_usages), InUse = #sim.store:users(record.reference, sim.clock:now()) > 0,
     Exported = false, RenewalEligibility = imported and "INELIGIBLE" or "ELIGIBLE", NotBefore = leaf.not_before,
     NotAfter = leaf.not_after, CreatedAt = record.created, ImportedAt = imported and record.imported or nil,
     IssuedAt = not imported and record.created or nil,
@@ -442,15 +435,9 @@ local function delete(sim, request, input)
   if not record then
     return nil, err
   end
-  local held = #sim.store:users(record.reference, sim.clock:now())
-  sim.record:change { time = sim.clock:now(), what = "delete", by = "client", reference = record.reference,
-    fingerprint = record.current.leaf.fingerprint, refused = held > 0 or nil,
-    held = #sim.store:users(record.reference, sim.clock:now() + sim.settings.in_use_lag) }
-  if held > 0 then
+  if not store.delete_certificate(sim, record) then
     return fail("ResourceInUseException", 400, "Certificate " .. record.reference .. " is in use.")
   end
-  sim.store:remove_certificate(record)
-  sim.record:effect("acm_deletes")
   return protocol.json(nil)
 end
 
@@ -496,7 +483,7 @@ local function list_tags(sim, request, input)
   if not record then
     return nil, err
   end
-  return protocol.json { Tags = copy(record.tags) }
+  return protocol.json { Tags = json.copied(record.tags) }
 end
 
 local operations = {

@@ -201,11 +201,10 @@ end
 ---@return boolean? ok
 ---@return string? err
 function authority:make_shared(items, shared)
-  local ok, output = M.shell(("cp -R %s/. %s"):format(quote(shared), quote(self.directory)))
-  if ok then
+  if M.shell(("cp -R %s/. %s"):format(quote(shared), quote(self.directory))) then
     return true
   end
-  ok, output = self:make(items)
+  local ok, output = self:make(items)
   if not ok then
     return nil, output
   end

@@ -87,8 +87,11 @@ end
 
 -- ── changing policies ───────────────────────────────────────────────────────────────────────────────────────
 
--- The primary that has it attached, if any.
-local function primary_of(sim, policy)
+--- The primary that has a policy attached, if any.
+---@param sim certrotate.simulator.Simulation
+---@param policy table
+---@return table? distribution
+function M.primary_of(sim, policy)
   for _, id in ipairs(sim.store.ids) do
     if sim.store.distributions[id].view.policy == policy.id then
       return sim.store.distributions[id]
@@ -226,7 +229,7 @@ local function delete(sim, request, id)
   ok, err = check_match(request, policy)
   if not ok then
     return nil, err
-  elseif primary_of(sim, policy) then
+  elseif M.primary_of(sim, policy) then
     return fail("ContinuousDeploymentPolicyInUse", 409,
       "You cannot delete a continuous deployment policy that is associated with a primary distribution.")
   end
@@ -284,7 +287,7 @@ end
 ---@return boolean
 function M.covers_staging(sim, distribution)
   local policy = M.naming(sim, distribution)
-  return policy ~= nil and primary_of(sim, policy) ~= nil
+  return policy ~= nil and M.primary_of(sim, policy) ~= nil
 end
 
 M.routes = {

@@ -50,13 +50,7 @@ local tenants = require "certrotate.simulator.tenants"
 
 local M = {}
 
-local function copy(values)
-  local list = json.list()
-  for index, value in ipairs(values) do
-    list[index] = value
-  end
-  return list
-end
+local copy = json.copied
 
 -- ── state ───────────────────────────────────────────────────────────────────────────────────────────────────
 

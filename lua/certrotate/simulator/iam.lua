@@ -3,6 +3,7 @@ local certificate = require "certrotate.simulator.certificate"
 local partition = require "certrotate.simulator.partition"
 local protocol = require "certrotate.simulator.protocol"
 local quotas = require "certrotate.simulator.quotas"
+local store = require "certrotate.simulator.store"
 local time = require "certrotate.simulator.time"
 local x509 = require "certrotate.simulator.x509"
 local xml = require "certrotate.simulator.xml"
@@ -255,15 +256,9 @@ local function delete(sim, request, form)
   if not record then
     return nil, err
   end
-  local held = #sim.store:users(record.reference, sim.clock:now())
-  sim.record:change { time = sim.clock:now(), what = "delete", by = "client", reference = record.reference,
-    fingerprint = record.current.leaf.fingerprint, refused = held > 0 or nil,
-    held = #sim.store:users(record.reference, sim.clock:now() + sim.settings.in_use_lag) }
-  if held > 0 then
+  if not store.delete_certificate(sim, record) then
     return fail("DeleteConflict", 409, "Certificate: " .. record.reference .. " is being used by CloudFront.")
   end
-  sim.store:remove_certificate(record)
-  sim.record:effect("iam_deletes")
   return protocol.query(request, nil)
 end
 

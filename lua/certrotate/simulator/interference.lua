@@ -3,6 +3,7 @@
 local acm = require "certrotate.simulator.acm"
 local cloudfront = require "certrotate.simulator.cloudfront"
 local config = require "certrotate.simulator.distribution_config"
+local continuous_deployment = require "certrotate.simulator.continuous_deployment"
 local random = require "certrotate.simulator.random"
 local xml = require "certrotate.simulator.xml"
 
@@ -24,36 +25,29 @@ local function element(text, name)
   return node and node.first, node and node.last
 end
 
-local function with_text(distribution, name, replace)
+-- Changes one child of the root.
+local function edit(sim, distribution, name, replace)
   local text = distribution.raw
   local first, last = element(text, name)
   if not first then
     return nil, "no " .. name
   end
-  return text:sub(1, first - 1) .. replace(text:sub(first, last)) .. text:sub(last + 1)
+  return put(sim, distribution, text:sub(1, first - 1) .. replace(text:sub(first, last)) .. text:sub(last + 1))
 end
 
 local actions = {}
 
 -- Something outside ViewerCertificate.
 function actions.edit(sim, distribution)
-  local text, err = with_text(distribution, "Comment", function(old)
+  return edit(sim, distribution, "Comment", function(old)
     return (old:gsub("(</[%w:]*Comment%s*>)$", "!%1"))
   end)
-  if not text then
-    return nil, err
-  end
-  return put(sim, distribution, text)
 end
 
 function actions.disable(sim, distribution)
-  local text, err = with_text(distribution, "Enabled", function(old)
+  return edit(sim, distribution, "Enabled", function(old)
     return (old:gsub("true", "false"))
   end)
-  if not text then
-    return nil, err
-  end
-  return put(sim, distribution, text)
 end
 
 -- Another certificate: the one named, or one AWS issued for the same names.
@@ -66,7 +60,7 @@ function actions.certificate(sim, distribution, fault)
   end
   wanted = wanted or acm.add(sim, present.current, { type = "AMAZON_ISSUED" })
   local old = view.reference:gsub("%p", "%%%0")
-  local text, err = with_text(distribution, "ViewerCertificate", function(region)
+  return edit(sim, distribution, "ViewerCertificate", function(region)
     region = region:gsub(old, (wanted.reference:gsub("%%", "%%%%")))
     if wanted.store ~= present.store then
       local names = { iam = "IAMCertificateId", acm = "ACMCertificateArn" }
@@ -75,10 +69,6 @@ function actions.certificate(sim, distribution, fault)
     end
     return region
   end)
-  if not text then
-    return nil, err
-  end
-  return put(sim, distribution, text)
 end
 
 -- Disabled, waited for, deleted.
@@ -112,10 +102,9 @@ end
 
 -- The primary distribution of a policy: the one that has it attached, or the last that had.
 local function primary_of(sim, policy)
-  for _, id in ipairs(sim.store.ids) do
-    if sim.store.distributions[id].view.policy == policy.id then
-      return sim.store.distributions[id]
-    end
+  local primary = continuous_deployment.primary_of(sim, policy)
+  if primary then
+    return primary
   end
   for index = #sim.record.changes, 1, -1 do
     local change = sim.record.changes[index]

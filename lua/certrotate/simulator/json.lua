@@ -15,6 +15,17 @@ function M.list(items)
   return setmetatable(items or {}, list_metatable)
 end
 
+--- A list of its own with the same values, marked as one.
+---@param values table
+---@return table
+function M.copied(values)
+  local list = M.list()
+  for index, value in ipairs(values) do
+    list[index] = value
+  end
+  return list
+end
+
 local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
 
 local function quote(text)

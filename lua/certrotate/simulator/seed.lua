@@ -1,6 +1,7 @@
 -- Fills the account with a fleet, the same one for the same seed: users of the main certificate (SNI, dedicated IP,
 -- staging, disabled, with XML nobody expects) among distributions that use others or none.
 local acm = require "certrotate.simulator.acm"
+local authority = require "certrotate.simulator.authority"
 local certificate = require "certrotate.simulator.certificate"
 local cloudfront = require "certrotate.simulator.cloudfront"
 local config = require "certrotate.simulator.distribution_config"
@@ -11,23 +12,13 @@ local template = require "certrotate.simulator.seed_template"
 
 local M = {}
 
-local function read_file(path)
-  local file, err = io.open(path, "rb")
-  if not file then
-    return nil, err
-  end
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
 local function read_material(sim, files)
-  local pem, err = read_file(files.certificate)
-  local key = pem and read_file(files.key)
+  local pem, err = authority.read(files.certificate)
+  local key = pem and authority.read(files.key)
   if not key then
     return nil, "cannot read " .. (err or files.key)
   end
-  local chain = files.chain and read_file(files.chain) or ""
+  local chain = files.chain and authority.read(files.chain) or ""
   -- A full chain in the certificate's file is how certbot writes it.
   local leaf, rest = pem:match("^(.-%-%-%-%-%-END CERTIFICATE%-%-%-%-%-\n?)(.*)$")
   if leaf then

@@ -86,6 +86,33 @@ function M:remove_certificate(record)
   end
 end
 
+--- A client deletes a certificate; refused while anything uses it. Both are recorded.
+---@param sim certrotate.simulator.Simulation
+---@param record table
+---@return boolean deleted
+function M.delete_certificate(sim, record)
+  local held = #sim.store:users(record.reference, sim.clock:now())
+  sim.record:change { time = sim.clock:now(), what = "delete", by = "client", reference = record.reference,
+    fingerprint = record.current.leaf.fingerprint, refused = held > 0 or nil,
+    held = #sim.store:users(record.reference, sim.clock:now() + sim.settings.in_use_lag) }
+  if held > 0 then
+    return false
+  end
+  sim.store:remove_certificate(record)
+  sim.record:effect(record.store .. "_deletes")
+  return true
+end
+
+-- Whether something names it, or did until a moment ago: `left` holds what it named before.
+local function uses(reference, present, left, now)
+  for _, one in ipairs(left) do
+    if one.reference == reference and now < one.until_ then
+      return true
+    end
+  end
+  return present == reference
+end
+
 --- ARNs of everything that counts as using the certificate at that time.
 ---@param reference string
 ---@param now number
@@ -94,20 +121,12 @@ function M:users(reference, now)
   local arns = {}
   for _, id in ipairs(self.ids) do
     local distribution = self.distributions[id]
-    local uses = distribution.view.viewer.reference == reference
-    for _, left in ipairs(distribution.left) do
-      uses = uses or left.reference == reference and now < left.until_
-    end
-    if uses then
+    if uses(reference, distribution.view.viewer.reference, distribution.left, now) then
       arns[#arns + 1] = distribution.arn
     end
   end
   for _, tenant in ipairs(self.tenant_list) do
-    local uses = tenant.certificate == reference
-    for _, left in ipairs(tenant.left) do
-      uses = uses or left.reference == reference and now < left.until_
-    end
-    if uses then
+    if uses(reference, tenant.certificate, tenant.left, now) then
       arns[#arns + 1] = tenant.arn
     end
   end
