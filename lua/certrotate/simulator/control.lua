@@ -207,9 +207,18 @@ local function change_clock(sim, given)
   return show_clock(sim)
 end
 
+-- Those of an account, which has few of its own.
+local function show_settings(sim)
+  local all = {}
+  for name in pairs(settings.defaults) do
+    all[name] = sim.settings[name]
+  end
+  return all
+end
+
 local function change_settings(sim, given)
   local ok, err = settings.change(sim.settings, given)
-  return ok and sim.settings, err
+  return ok and show_settings(sim), err
 end
 
 local function reseed(sim, given)
@@ -286,9 +295,7 @@ local get = {
     return { changes = copy(sim.record.changes) }
   end,
   clock = show_clock,
-  settings = function(sim)
-    return sim.settings
-  end,
+  settings = show_settings,
   buckets = s3.report,
   quotas = quotas.report,
   cases = support.report,

@@ -13,6 +13,7 @@ M.__index = M
 ---  client does something first (interference.lua)
 ---@field operation? string   AWS's name; default every operation
 ---@field service? string
+---@field account? string     whose calls; default every account's
 ---@field resource? string    a distribution id, an ARN, a server certificate's name
 ---@field when? "before"|"after"  before or after the effect; default before (truncate and duplicate: always after)
 ---@field count? integer      how many calls; default all
@@ -35,7 +36,8 @@ for kind in pairs(kinds) do
   names[#names + 1] = kind
 end
 table.sort(names)
-local fields = { kind = "string", operation = "string", service = "string", resource = "string", when = "string",
+local fields = { kind = "string", operation = "string", service = "string", resource = "string", account = "string",
+  when = "string",
   count = "number", skip = "number", chance = "number", status = "number", code = "string", message = "string",
   seconds = "number", bytes = "number", headers = "table", name = "string",
   action = "string", target = "string", reference = "string" }
@@ -81,6 +83,7 @@ local function meets(rule, request)
   return (not rule.operation or rule.operation == request.operation)
     and (not rule.service or rule.service == request.service)
     and (not rule.resource or rule.resource == request.resource)
+    and (not rule.account or rule.account == request.account)
 end
 
 --- The rule that befalls this request, if any.

@@ -10,7 +10,17 @@ function M.new()
   return setmetatable({ entries = {}, count = 0, operations = {}, effects = {}, changes = {} }, M)
 end
 
----@param entry {time:number, service:string, operation:string, resource?:string, status:integer, code?:string, request_id:string}
+---@class certrotate.simulator.RecordEntry
+---@field time number
+---@field service string
+---@field operation string
+---@field resource? string
+---@field status integer
+---@field code? string
+---@field request_id string
+---@field account? string   whose credentials signed it
+
+---@param entry certrotate.simulator.RecordEntry
 function M:add(entry)
   self.count = self.count + 1
   entry.n = self.count

@@ -187,15 +187,18 @@ local function authenticate(sim, request)
   return true
 end
 
+-- AWS limits each account by itself.
 local function too_many(sim, request)
-  local now, limits = sim.clock:wall(), sim.settings
-  local operation = request.operation
-  if operation == "UpdateDistribution" or operation == "UpdateDistributionTenant" then
-    return sim.faults:limited("updates", limits.rate_updates, now)
-  elseif operation == "ImportCertificate" then
-    return sim.faults:limited("imports", limits.rate_imports, now)
+  local limits, operation = sim.settings, request.operation
+  local function limited(what, rate)
+    return sim.faults:limited(what .. " of " .. sim.options.account_id, rate, sim.clock:wall())
   end
-  return request.service == "cloudfront" and sim.faults:limited("reads", limits.rate_reads, now)
+  if operation == "UpdateDistribution" or operation == "UpdateDistributionTenant" then
+    return limited("updates", limits.rate_updates)
+  elseif operation == "ImportCertificate" then
+    return limited("imports", limits.rate_imports)
+  end
+  return request.service == "cloudfront" and limited("reads", limits.rate_reads)
 end
 
 local function perform(sim, request, handler, capture)
@@ -275,7 +278,11 @@ local function answer_of(sim, request, handler, capture)
   local ok, err = authenticate(sim, request)
   if not ok then
     return protocol.error(request, err, sim.settings)
-  elseif too_many(sim, request) then
+  end
+  local caller = request.principal and sim.credentials[request.principal.access_key_id]
+  local account = simulation.of(sim, caller and caller.account_id)
+  request.account = account.options.account_id
+  if too_many(account, request) then
     return protocol.error(request, { code = "Throttling", message = "Rate exceeded" }, sim.settings)
   end
   local fault = sim.faults:take(request)
@@ -283,9 +290,8 @@ local function answer_of(sim, request, handler, capture)
   if early then
     return early
   end
-  local caller = request.principal and sim.credentials[request.principal.access_key_id]
   local answer
-  answer, err = perform(simulation.of(sim, caller and caller.account_id), request, handler, capture)
+  answer, err = perform(account, request, handler, capture)
   answer = answer or protocol.error(request, err, sim.settings)
   return fault and fault.when == "after" and befall(sim, request, fault, answer) or answer
 end
@@ -307,7 +313,8 @@ function M.respond(sim, request)
   request.resource = capture
   local answer = answer_of(sim, request, handler, capture)
   sim.record:add { time = sim.clock:now(), service = request.service, operation = request.operation,
-    resource = request.resource, status = answer.status, code = answer.code, request_id = request.id }
+    resource = request.resource, status = answer.status, code = answer.code, request_id = request.id,
+    account = request.account }
   return answer
 end
 

@@ -91,8 +91,8 @@ function M.new(options, real)
   return sim
 end
 
---- The same AWS as another account sees it: its own certificates, distributions and bill; settings, clock, faults,
---- record and credentials are those of the whole simulation.
+--- The same AWS as another account sees it: its own certificates, distributions, bill and rates, and settings of its own
+--- where they were changed for it; all else, the clock, faults, record and credentials too, is that of the whole simulation.
 ---@param sim certrotate.simulator.Simulation
 ---@param account_id? string   nil: the main one
 ---@return certrotate.simulator.Simulation
@@ -103,6 +103,7 @@ function M.of(sim, account_id)
   local account = sim.accounts[account_id]
   if not account then
     account = setmetatable({ store = store.new(), meter = meter.new(sim.clock:now()),
+      settings = setmetatable({}, { __index = sim.settings }),
       options = setmetatable({ account_id = account_id }, { __index = sim.options }) }, { __index = sim })
     sim.accounts[account_id] = account
   end
