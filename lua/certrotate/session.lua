@@ -44,6 +44,7 @@ local M = {}
 ---@field profile string
 ---@field source string               which provider has the credentials; "anonymous"
 ---@field notes string[]              what a person should know and is no error
+---@field home? certrotate.Session    whose credentials reach journals and locks in S3 (default: this one's)
 ---@field edge? { host: string, port: integer }
 ---@field poll? number
 ---@field acm table

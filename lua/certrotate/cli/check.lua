@@ -1,4 +1,5 @@
 --- certrotate check: everything that can be known beforehand.
+local accounts = require("certrotate.cli.accounts")
 local cli = require("certrotate.cli")
 local context_module = require("certrotate.cli.context")
 
@@ -45,32 +46,51 @@ function M.options(context, args)
   }
 end
 
-M.configure = M.flags
+function M.configure(command)
+  M.flags(command)
+  accounts.flag(command)
+end
 
-function M.run(context, args)
-  local options, err = M.options(context, args)
-  if not options then return nil, err end
-  local aws
-  aws, err = context:connect(args)
-  if not aws then return nil, err end
-  local result
-  result, err = aws:check(options)
-  if not result then return nil, err end
-  local lines, ids = {}, {}
-  for i, holder in ipairs(result.holders) do ids[i] = holder.Id end
+local function text_of(result)
+  local lines = {}
   for _, finding in ipairs(result.findings) do
     lines[#lines + 1] = ("%-7s %s (%s)"):format(finding.level, finding.message, finding.code)
   end
   if result.method_reason then lines[#lines + 1] = "Method: " .. result.method_reason end
   if result.nothing_to_do then lines[#lines + 1] = "Nothing to do: " .. result.nothing_to_do end
   if #lines == 0 then lines[1] = "Nothing stands in the way." end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+-- A result as scripts get it.
+local function document(result)
   local json = require("certrotate.json")
-  context:result({ refused = result.refused, nothing_to_do = result.nothing_to_do, store = result.store,
-                   method = result.method, method_reason = result.method_reason,
-                   findings = json.array(result.findings), holders = json.array(ids) },
-    table.concat(lines, "\n") .. "\n")
+  local ids = {}
+  for i, holder in ipairs(result.holders) do ids[i] = holder.Id end
+  return { refused = result.refused, nothing_to_do = result.nothing_to_do, store = result.store,
+           method = result.method, method_reason = result.method_reason,
+           findings = json.array(result.findings), holders = json.array(ids) }
+end
+
+local function code_of(result)
   if result.refused then return cli.REFUSED end
   return result.nothing_to_do and cli.NOTHING or cli.DONE
+end
+
+function M.run(context, args)
+  local options, err = M.options(context, args)
+  if not options then return nil, err end
+  if accounts.wanted(args) then
+    return accounts.check(context, args, options, { text = text_of, plain = document, code = code_of })
+  end
+  local aws
+  aws, err = context:connect(args)
+  if not aws then return nil, err end
+  local result
+  result, err = aws:check(options)
+  if not result then return nil, err end
+  context:result(document(result), text_of(result))
+  return code_of(result)
 end
 
 return M

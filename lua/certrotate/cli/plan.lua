@@ -98,7 +98,9 @@ end
 ---@return table?
 ---@return certrotate.Error?
 function M.options(context, args)
-  if not args.replace then context:usage("--replace is missing: the reference of the certificate to replace") end
+  if not args.replace and not accounts.has_references(context, args) then
+    context:usage("--replace is missing: the reference of the certificate to replace")
+  end
   local options, err = check.options(context, args)
   if not options then return nil, err end
   options.policy = policy_of(context, args)

@@ -21,9 +21,30 @@ local function text_of(result)
   return table.concat(lines, "\n") .. (#lines > 0 and "\n" or "")
 end
 
+local function all_hold(facts)
+  for _, fact in ipairs(facts) do
+    if not fact.holds then return false end
+  end
+  return true
+end
+
+-- A result as scripts get it.
+local function document(result)
+  return { deleted = result.deleted or false, already_gone = result.already_gone, reference = result.reference,
+           facts = require("certrotate.json").array(result.facts or {}) }
+end
+
+-- What it is worth in one account of many.
+local function code_of(result)
+  if result.already_gone then return cli.NOTHING end
+  return (result.deleted or all_hold(result.facts or {})) and cli.DONE or cli.REFUSED
+end
+
 function M.run(context, args)
   local keep = context:duration(args.keep, "--keep")
-  if accounts.wanted(args) then return accounts.retire(context, args, keep, text_of) end
+  if accounts.wanted(args) then
+    return accounts.retire(context, args, keep, { text = text_of, plain = document, code = code_of })
+  end
   local aws, err = context:connect(args)
   if not aws then return nil, err end
   local retire = require("certrotate.rotation.retire")
@@ -33,14 +54,12 @@ function M.run(context, args)
   context:tell(text_of(facts))
   local json = require("certrotate.json")
   facts.facts = json.array(facts.facts or {})
-  local holds = true
-  for _, fact in ipairs(facts.facts) do holds = holds and fact.holds end
   if facts.already_gone then
     context:result({ deleted = false, already_gone = true, reference = facts.reference, facts = facts.facts },
       ("%s is already gone.\n"):format(facts.reference))
     return cli.NOTHING
   end
-  if not holds then
+  if not all_hold(facts.facts) then
     context:result({ deleted = false, reference = facts.reference, facts = facts.facts },
       ("%s is not deleted: not every fact holds.\n"):format(facts.reference))
     return cli.REFUSED

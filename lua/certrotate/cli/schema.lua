@@ -111,7 +111,8 @@ local RESULTS = {
   rollback = { ref("report"), object({ rolled_back = BOOLEAN, ["method?"] = STRING, ["from?"] = STRING,
                                        reference = STRING,
                                        ["holders?"] = list(ref("plan_holder")) }) },
-  status = { object({ phase = one_of("waiting", "import", "changing", "finished", "retired", "rolling back", "rolled back"),
+  status = { object({ phase = one_of("planned", "waiting", "import", "changing", "finished", "retired", "rolling back",
+      "rolled back"),
     from = STRING, ["to?"] = STRING, done = INTEGER, total = INTEGER,
     waves = list(object({ name = STRING, done = INTEGER, total = INTEGER, settled = BOOLEAN, ["unit?"] = object({
       Id = STRING, policy = STRING, detached = BOOLEAN, ["message?"] = STRING }) })),
@@ -138,10 +139,15 @@ local RESULTS = {
   man = { object({ page = STRING }) },
 }
 
--- With --role, an account each. What each came to is as above, where it is told by a document of its own.
-local ACCOUNTS = { inventory = true, plan = true, apply = true, resume = true, rollback = true, status = true, retire = true }
-local BY_ACCOUNT = object({ accounts = list(object({ account = STRING, ["role?"] = STRING, ["journal?"] = STRING,
-  ["result?"] = { type = "object" }, ["error?"] = { type = "object", required = { "kind", "code", "message" } } })) })
+-- With --role, an account each: what the command prints of one, or why it has nothing to.
+local ACCOUNTS = { inventory = true, check = true, plan = true, apply = true, resume = true, rollback = true, status = true,
+                   retire = true }
+local function by_account(results)
+  return object({ accounts = list(object({ account = STRING, role = STRING, ["journal?"] = STRING,
+    ["result?"] = { anyOf = results }, ["error?"] = object({ kind = STRING, code = STRING, message = STRING,
+      ["journal?"] = STRING, ["request_id?"] = STRING, ["findings?"] = list(ref("finding")),
+      ["changes?"] = list(STRING) }) })) })
+end
 
 --- The schema of a command's output, its errors included.
 ---@param name string
@@ -151,7 +157,7 @@ function M.of(name)
   if not results then return nil end
   local any = {}
   for i, result in ipairs(results) do any[i] = result end
-  if ACCOUNTS[name] then any[#any + 1] = BY_ACCOUNT end
+  if ACCOUNTS[name] then any[#any + 1] = by_account(results) end
   any[#any + 1] = ref("error")
   return { ["$schema"] = "https://json-schema.org/draft/2020-12/schema", title = "certrotate " .. name .. " --json",
            anyOf = any, ["$defs"] = DEFS }

@@ -13,8 +13,18 @@ function M.configure(command)
   apply.timeline_flag(command)
 end
 
+-- A status as scripts get it.
+local function document(status)
+  local json = require("certrotate.json")
+  return {
+    phase = status.phase, from = status.plan.from, to = status.to, done = status.done, total = status.total,
+    waves = json.array(status.waves), failed = json.array(status.failed), started = status.started,
+    ended = status.ended, last = status.last, plan = status.plan.hash,
+  }
+end
+
 function M.run(context, args)
-  if accounts.wanted(args) then return accounts.status(context, args) end
+  if accounts.wanted(args) then return accounts.status(context, args, document) end
   local aws, status, err
   if require("certrotate.rotation.s3.location").is(args.journal) then
     aws, err = context:connect(args)
@@ -22,12 +32,8 @@ function M.run(context, args)
   end
   status, err = require("certrotate.rotation.status").read(args.journal, aws)
   if not status then return nil, err end
-  local json = require("certrotate.json")
-  context:result({
-    phase = status.phase, from = status.plan.from, to = status.to, done = status.done, total = status.total,
-    waves = json.array(status.waves), failed = json.array(status.failed), started = status.started,
-    ended = status.ended, last = status.last, plan = status.plan.hash,
-  }, require("certrotate.report.status").text(status, args.journal) .. apply.timeline(context, args, args.journal))
+  context:result(document(status),
+    require("certrotate.report.status").text(status, args.journal) .. apply.timeline(context, args, args.journal))
   return cli.DONE
 end
 

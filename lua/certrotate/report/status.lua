@@ -4,6 +4,7 @@ local fmt = require("certrotate.fmt")
 local M = {}
 
 local in_place_phases = {
+  planned = "nothing was begun yet",
   import = "the new certificate is not imported yet",
   changing = "the new certificate is imported under the same ARN; viewers are served it within 24 hours",
   ["rolling back"] = "is being rolled back",
@@ -18,7 +19,7 @@ function M.text(status, path)
   local in_place = status.plan.method == "reimport"
   local lines = { ("%s: %s"):format(path, (in_place and in_place_phases or {
     waiting = "waits for a higher dedicated-IP quota; nothing has been changed",
-    import = "the new certificate is not imported yet",
+    planned = "nothing was begun yet", import = "the new certificate is not imported yet",
     changing = "holders are being changed",
     finished = "finished; the old certificate is still there",
     ["rolling back"] = "is being rolled back",

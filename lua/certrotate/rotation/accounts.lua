@@ -4,10 +4,13 @@
 --
 -- Whom one certificate means in another account is told by its fingerprint, never by a name: the replaced certificate is
 -- read where its reference lives, and looked for elsewhere among those that end at the same moment.
+local account_plans = require("certrotate.rotation.account_plans")
 local core = require("certrotate.core")
 local errors = require("certrotate.errors")
+local inventory_module = require("certrotate.rotation.inventory")
 local location = require("certrotate.rotation.s3.location")
 local journal_module = require("certrotate.rotation.journal")
+local plan_module = require("certrotate.rotation.plan")
 local status_module = require("certrotate.rotation.status")
 local stored = require("certrotate.rotation.stored")
 
@@ -29,6 +32,7 @@ M.PARALLEL = 4   -- accounts side by side
 ---@class certrotate.Accounts
 ---@field list { account?: string, role: string, aws?: certrotate.Session, error?: certrotate.Error }[]
 ---@field parallel integer
+---@field home certrotate.Session   the one they were opened from; its credentials reach journals in S3
 ---@field loop table
 local Accounts = {}
 Accounts.__index = Accounts
@@ -58,6 +62,7 @@ function M.open(aws, options)
       one.aws, err = aws:assume({ role_arn = role, external_id = options.external_id })
     end
     if err then return nil, err end
+    one.aws.home = aws
     if seen[one.account] then
       return nil, errors.new({ kind = "input", code = "AccountTwice",
         message = ("account %s is there twice (%s, %s): two runs would be in each other's way"):format(one.account,
@@ -66,7 +71,8 @@ function M.open(aws, options)
     seen[one.account] = role
     list[#list + 1] = one
   end
-  return setmetatable({ list = list, parallel = options.parallel or M.PARALLEL, loop = aws.loop }, Accounts)
+  return setmetatable({ list = list, parallel = options.parallel or M.PARALLEL, home = aws,
+                       loop = aws.loop }, Accounts)
 end
 
 --- Does something in each account, some side by side. What fails, or raises, in one is that one's result.
@@ -132,18 +138,23 @@ local function identify(self, inventories, reference)
   return certificate
 end
 
--- The reference under which an account has that certificate, nil where it has not.
+-- The reference under which an account has that certificate, nil where it has not. Of several, one that is used.
 local function twin(aws, inventory, certificate)
+  if inventory:certificate(certificate.reference) then return certificate.reference end
+  local found
   for _, one in ipairs(inventory.certificates) do
-    if one.reference == certificate.reference then return one.reference end
+    local used = #inventory:holders_of(one.reference) > 0
     if one.not_after and certificate.not_after and math.abs(one.not_after - certificate.not_after) <= 1
-      and #inventory:holders_of(one.reference) > 0 then
+      and (used or not found) then
       local fingerprint, err = stored.fingerprint(aws, one)
       if err then return nil, err end
-      if fingerprint == certificate.fingerprint then return one.reference end
+      if fingerprint == certificate.fingerprint then
+        if used then return one.reference end
+        found = one.reference
+      end
     end
   end
-  return nil
+  return found
 end
 
 ---@class certrotate.AccountsPlan
@@ -152,45 +163,109 @@ local AccountsPlan = {}
 AccountsPlan.__index = AccountsPlan
 AccountsPlan.__name = "certrotate.AccountsPlan"
 
-local function nothing(account)
+local function nothing(account, why)
   return errors.new({ kind = "policy", code = "NothingToDo",
-    message = ("account %s does not use this certificate"):format(account) })
+    message = ("account %s %s"):format(account, why or "does not use this certificate") })
+end
+
+-- What is replaced in each account, from what was given: an exact reference, or the same certificate by fingerprint.
+local EVERY = "*"
+local function replaced(self, inventories, given)
+  if type(given) ~= "table" then given = { [EVERY] = given } end
+  local known, certificate = {}, nil
+  for _, one in ipairs(self.list) do known[one.account] = true end
+  for account, reference in pairs(given) do
+    if type(reference) ~= "string" then error("accounts: `replace` must map accounts to references", 4) end
+    if account ~= EVERY and not known[account] then
+      return nil, errors.new({ kind = "input", code = "UnknownAccount",
+        message = ("`replace` names account %s, of which no role was given"):format(tostring(account)) })
+    end
+  end
+  if given[EVERY] then
+    local err
+    certificate, err = identify(self, inventories, given[EVERY])
+    if not certificate then return nil, err end
+  end
+  return function(one, inventory)
+    if given[one.account] then return given[one.account] end
+    if certificate then return twin(one.aws, inventory, certificate) end
+    return nil
+  end
+end
+
+-- The ids each account has of a list; an id that none has is refused.
+local function share(inventories, ids)
+  local by_account, all = {}, true
+  for _, listed in ipairs(inventories) do
+    by_account[listed.account] = {}
+    all = all and listed.value ~= nil
+  end
+  for _, id in ipairs(ids) do
+    local found = false
+    for _, listed in ipairs(inventories) do
+      -- Tenants are listed by certificate, later: whose they are is not known yet.
+      if listed.value and (listed.value:holder(id) or inventory_module.is_tenant(id)) then
+        found = true
+        table.insert(by_account[listed.account], id)
+      end
+    end
+    if not found and all then
+      return nil, errors.new({ kind = "policy", code = "UnknownHolder",
+        message = ("no distribution %s in any of these accounts"):format(id) })
+    end
+  end
+  return by_account
+end
+
+-- Does `fn` with each account's own options: what is replaced there, and which of the named distributions are there.
+local function with_options(self, options, fn)
+  local inventories = self:inventory()
+  local reference_in, err = replaced(self, inventories, options.replace)
+  if not reference_in then return nil, err end
+  local lists, by_account = {}, {}
+  for _, name in ipairs({ "only", "attach" }) do
+    if options[name] then lists[name], err = share(inventories, options[name]) end
+    if err then return nil, err end
+  end
+  for _, one in ipairs(inventories) do by_account[one.account] = one end
+  return self:each(function(one)
+    local listed, own = by_account[one.account], {}
+    if not listed.value then return nil, listed.error end
+    for key, value in pairs(options) do own[key] = value end
+    local reference, why = reference_in(one, listed.value)
+    if why then return nil, why end
+    own.inventory, own.replace = listed.value, reference
+    for name, shared in pairs(lists) do own[name] = shared[one.account] end
+    if own.only and #own.only == 0 then return nil, nothing(one.account, "has none of these distributions") end
+    if own.attach and #own.attach == 0 then
+      own.attach, own.ssl_support_method, own.minimum_protocol_version = nil, nil, nil
+    end
+    if options.replace and not own.replace and not own.attach then return nil, nothing(one.account) end
+    return fn(one, own)
+  end)
+end
+
+--- What can be known beforehand, an account each: `options` as for one (certrotate.CheckOptions), `replace` as for plan.
+---@param options table
+---@return certrotate.AccountResult[]?   value: certrotate.CheckResult
+---@return certrotate.Error?   where `replace` names nothing in any account
+function Accounts:check(options)
+  return with_options(self, options, function(one, own) return one.aws:check(own) end)
 end
 
 --- A plan an account: `options` as for one (certrotate.PlanOptions), but `replace` may also be a table from account to
---- reference. The new certificate is imported only where it replaces something.
+--- the reference that is replaced there; "*" stands for all other accounts, where the same certificate is looked for by
+--- its fingerprint, as it is with a text. The new certificate is imported only where it replaces something.
 ---@param options table
 ---@return certrotate.AccountsPlan?
 ---@return certrotate.Error?   where `replace` names nothing in any account
 function Accounts:plan(options)
   local given = options.replace
-  if type(given) ~= "string" and type(given) ~= "table" then
+  if type(given) ~= "string" and (type(given) ~= "table" or next(given) == nil) then
     error("accounts: `replace` must be a reference, or a table from account to reference", 2)
   end
-  local inventories, certificate = self:inventory(), nil
-  if type(given) == "string" then
-    local err
-    certificate, err = identify(self, inventories, given)
-    if not certificate then return nil, err end
-  end
-  local by_account = {}
-  for _, one in ipairs(inventories) do by_account[one.account] = one end
-  local results = self:each(function(one)
-    local listed = by_account[one.account]
-    if not listed.value then return nil, listed.error end
-    local reference, err
-    if certificate then
-      reference, err = twin(one.aws, listed.value, certificate)
-      if err then return nil, err end
-    else
-      reference = given[one.account]
-    end
-    if not reference then return nil, nothing(one.account) end
-    local own = {}
-    for key, value in pairs(options) do own[key] = value end
-    own.replace, own.inventory = reference, listed.value
-    return one.aws:plan(own)
-  end)
+  local results, err = with_options(self, options, function(one, own) return one.aws:plan(own) end)
+  if not results then return nil, err end
   return setmetatable({ accounts = results, _accounts = self }, AccountsPlan)
 end
 
@@ -199,21 +274,17 @@ end
 ---@class certrotate.AccountsReport
 ---@field ok boolean       every account that had something to do did it
 ---@field changed integer
----@field accounts certrotate.AccountResult[]   value: certrotate.Report; each with `journal`
+---@field accounts certrotate.AccountResult[]   value: certrotate.Report; each with `journal`, where it can be gone on with
 
---- The journal of one account in a folder of them.
----@param folder string
----@param account string
----@return string
-function M.journal(folder, account) return ("%s/%s.journal"):format(folder, account) end
+M.journal = account_plans.journal
 
 local function need_folder(options)
   if type(options) ~= "table" or type(options.journal) ~= "string" or options.journal == "" then
     error("accounts: `journal` must name a folder: each account has its own journal in it", 3)
   end
   if location.is(options.journal) then
-    return nil, errors.new({ kind = "input", code = "FolderNeeded", message = ("%s: the journals of many accounts lie in a "
-      .. "folder of this machine; for S3 rotate account after account, with a profile each"):format(options.journal) })
+    local parsed, err = location.parse(options.journal)
+    return parsed and true, err
   end
   return core.make_directory(options.journal)
 end
@@ -232,7 +303,8 @@ local function options_of(options, account)
   return own
 end
 
-local function report_of(results, folder)
+-- plans: of accounts whose rotation can be gone on with although it was not begun.
+local function report_of(results, folder, plans)
   local report = { ok = true, changed = 0, accounts = results }
   for _, one in ipairs(results) do
     if one.value then
@@ -241,26 +313,33 @@ local function report_of(results, folder)
       one.journal = M.journal(folder, one.account)
     elseif one.error.code ~= "NothingToDo" then
       report.ok = false
-      one.journal = one.error.journal
+      one.journal = one.error.journal or plans and plans[one.account] and M.journal(folder, one.account) or nil
     end
   end
   return report
 end
 
---- Carries all plans out, some accounts side by side.
----@param options table   as certrotate.RunOptions; `journal` names a folder
+--- Carries all plans out, some accounts side by side. They are all in the folder before the first is begun.
+---@param options table   as certrotate.RunOptions; `journal` names a folder, or s3://BUCKET/NAME
 ---@return certrotate.AccountsReport?
 ---@return certrotate.Error?   of the folder
 function AccountsPlan:run(options)
   local ok, err = need_folder(options)
   if not ok then return nil, err end
-  local plans = {}
-  for _, one in ipairs(self.accounts) do plans[one.account] = one end
+  local planned, plans, list = {}, {}, {}
+  for _, one in ipairs(self.accounts) do
+    planned[one.account], plans[one.account] = one, one.value
+    if one.value then list[#list + 1] = { account = one.account, plan = one.value } end
+  end
+  if #list > 0 then
+    ok, err = account_plans.write(options.journal, list, self._accounts.home)
+    if not ok then return nil, err end
+  end
   return report_of(self._accounts:each(function(one)
-    local planned = plans[one.account]
-    if not planned.value then return nil, planned.error end
-    return planned.value:run(options_of(options, one.account))
-  end), options.journal)
+    local own = planned[one.account]
+    if not own.value then return nil, own.error end
+    return own.value:run(options_of(options, one.account))
+  end), options.journal, plans)
 end
 
 --- Text for people: each account's plan under its number.
@@ -273,49 +352,49 @@ function AccountsPlan:__tostring()
   return table.concat(parts, "\n")
 end
 
-local function exists(path)
-  local file = io.open(path, "rb")
-  if file then file:close() end
-  return file ~= nil
-end
-
 -- The same of a session in each account that has a journal in the folder.
 local function with_journals(self, verb, options)
   local ok, err = need_folder(options)
   if not ok then return nil, err end
   return report_of(self:each(function(one)
     local own = options_of(options, one.account)
-    if not exists(own.journal) then return nil, nothing(one.account) end
+    local there, why = account_plans.exists(own.journal, self.home)
+    if there == nil then return nil, why end
+    if not there then return nil, nothing(one.account, "has no journal there") end
     return one.aws[verb](one.aws, own)
   end), options.journal)
 end
 
--- A rotation that came to its end needs no second walk.
-local function unfinished(own)
-  local journal, err = journal_module.load(own.journal)
-  if not journal then return nil, err end
-  if journal:state().ended then return false end
-  return true
+-- Begins what was planned and not begun: all that is checked before a first change is checked now.
+local function begin(one, plan, own)
+  if not plan then return nil, nothing(one.account, "has neither a journal nor a plan there") end
+  return plan_module.attach(plan, one.aws, own.identity):run(own)
 end
 
---- Finishes what was interrupted in any of the accounts.
+--- Finishes what was interrupted in any of the accounts, or not even begun there.
 ---@param options table   `journal`: the folder
 ---@return certrotate.AccountsReport?
 ---@return certrotate.Error?
 function Accounts:resume(options)
   local ok, err = need_folder(options)
   if not ok then return nil, err end
+  local plans
+  plans, err = account_plans.read(options.journal, self.home)
+  if not plans then return nil, err end
   return report_of(self:each(function(one)
     local own = options_of(options, one.account)
-    if not exists(own.journal) then return nil, nothing(one.account) end
-    local open, why = unfinished(own)
-    if open == nil then return nil, why end
-    if not open then
-      return nil, errors.new({ kind = "policy", code = "NothingToDo",
-        message = ("the rotation in account %s is finished"):format(one.account) })
-    end
+    local there, why = account_plans.exists(own.journal, self.home)
+    if there == nil then return nil, why end
+    if not there then return begin(one, plans[one.account], own) end
+    local journal
+    journal, why = journal_module.load(own.journal, self.home)
+    -- A header torn by a kill: nothing was done, and it is written again.
+    if not journal and why.nothing_begun then return begin(one, plans[one.account], own) end
+    if not journal then return nil, why end
+    -- A rotation that came to its end needs no second walk.
+    if journal:state().ended then return nil, nothing(one.account, "is finished") end
     return one.aws:resume(own)
-  end), options.journal)
+  end), options.journal, plans)
 end
 
 --- Takes back what was changed in all of the accounts.
@@ -330,24 +409,36 @@ function Accounts:rollback(options) return with_journals(self, "rollback", optio
 ---@return certrotate.Error?
 function Accounts:retire(options) return with_journals(self, "retire", options) end
 
---- What the journals of a folder say. Asks AWS nothing.
----@param accounts { list: { account: string, role: string }[] }
+-- What the folder says of one account.
+local function status_of(account, path, plan, aws)
+  local there, err = account_plans.exists(path, aws)
+  if there then return status_module.read(path, aws) end
+  if there == nil then return nil, err end
+  if plan then return status_module.planned(plan) end
+  return nil, nothing(account, "has neither a journal nor a plan there")
+end
+
+--- What the journals of a folder say. Asks AWS nothing, but S3 where they are there.
+---@param accounts { list: { account: string, role: string }[], home?: certrotate.Session }
 ---@param folder string
----@return certrotate.AccountResult[]   value: certrotate.Status
+---@return certrotate.AccountResult[]?   value: certrotate.Status
+---@return certrotate.Error?
 function M.status(accounts, folder)
+  local plans, err = account_plans.read(folder, accounts.home)
+  if not plans then return nil, err end
   local results = {}
   for i, one in ipairs(accounts.list) do
     local path = M.journal(folder, one.account)
-    local status, err
-    if exists(path) then status, err = status_module.read(path) else err = nothing(one.account) end
-    results[i] = { account = one.account, role = one.role, value = status, error = err, journal = path }
+    local status, why = status_of(one.account, path, plans[one.account], accounts.home)
+    results[i] = { account = one.account, role = one.role, value = status, error = why, journal = path }
   end
   return results
 end
 
 --- The same for these accounts.
 ---@param folder string
----@return certrotate.AccountResult[]
+---@return certrotate.AccountResult[]?
+---@return certrotate.Error?
 function Accounts:status(folder) return M.status(self, folder) end
 
 --- Closes the sessions that were opened for it; the one they came from stays.

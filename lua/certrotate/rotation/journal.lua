@@ -100,21 +100,6 @@ function M.parse(path, text)
   return { plan = plan, entries = entries, good = good, torn = false }
 end
 
---- Reads a journal without locking it: for `status`.
----@param path string
----@param aws? certrotate.Session   for a journal in S3
----@return certrotate.Journal?
----@return certrotate.Error?
-function M.load(path, aws)
-  local text, err = store.read(path, aws)
-  if not text then return nil, err end
-  local parsed
-  parsed, err = M.parse(path, text)
-  if not parsed then return nil, err end
-  if not parsed.plan then return malformed(path, 1, "empty: nothing was begun") end
-  return setmetatable({ path = path, plan = parsed.plan, entries = parsed.entries, torn = parsed.torn }, Journal)
-end
-
 -- Whether the text is what a kill leaves of our own header, and nothing anybody else wrote.
 local function torn_header(text)
   local start = '{"at":'
@@ -123,6 +108,25 @@ local function torn_header(text)
   local rest = text:match('^{"at":[%d%.eE+-]*(.*)$')
   local going_on = ',"certrotate":1,'
   return rest ~= nil and (rest:sub(1, #going_on) == going_on or going_on:sub(1, #rest) == rest)
+end
+
+--- Reads a journal without locking it: for `status`.
+---@param path string
+---@param aws? certrotate.Session   for a journal in S3
+---@return certrotate.Journal?
+---@return certrotate.Error?   `nothing_begun`: there is no more of it than a kill leaves of a header
+function M.load(path, aws)
+  local text, err = store.read(path, aws)
+  if not text then return nil, err end
+  local parsed, _
+  parsed, err = M.parse(path, text)
+  if not parsed then return nil, err end
+  if not parsed.plan then
+    _, err = malformed(path, 1, "empty: nothing was begun")
+    err.nothing_begun = torn_header(text)
+    return nil, err
+  end
+  return setmetatable({ path = path, plan = parsed.plan, entries = parsed.entries, torn = parsed.torn }, Journal)
 end
 
 --- Begins a journal; refuses a file that already holds one, or anything else.
@@ -448,6 +452,11 @@ function M.turned(plan, forward, entry)
   state.units, state.adopted = forward.units, true
   return state
 end
+
+--- What is there of a plan before it is begun.
+---@param plan certrotate.Plan
+---@return certrotate.Journal
+function M.empty(plan) return setmetatable({ path = "", plan = plan, entries = {}, torn = false }, Journal) end
 
 --- How long deployments took in this rotation, by holder, and the mean; nil where nobody looked.
 ---@return table<string, number> seconds

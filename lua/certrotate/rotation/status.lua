@@ -4,7 +4,7 @@ local journal_module = require("certrotate.rotation.journal")
 local M = {}
 
 ---@class certrotate.Status
----@field phase "waiting"|"import"|"changing"|"finished"|"retired"|"rolling back"|"rolled back"
+---@field phase "planned"|"waiting"|"import"|"changing"|"finished"|"retired"|"rolling back"|"rolled back"
 ---@field plan certrotate.Plan          in a rollback: the one that leads back
 ---@field to? string
 ---@field done integer
@@ -46,6 +46,15 @@ function M.of(journal)
   status.phase = state.waiting and "waiting"
     or state.forward and not state.retired and (state.ended and "rolled back" or "rolling back")
     or state.retired and "retired" or state.ended and "finished" or state.to and "changing" or "import"
+  return status
+end
+
+--- Of a plan that was not begun.
+---@param plan certrotate.Plan
+---@return certrotate.Status
+function M.planned(plan)
+  local status = M.of(journal_module.empty(plan))
+  status.phase = "planned"
   return status
 end
 

@@ -44,9 +44,9 @@ function M.open(aws, text)
     return nil, errors.new({ kind = "input", code = "NoSession",
       message = ("%s: reading S3 takes a session; journals of this command are files"):format(text) })
   end
-  local session, beside = aws, nil
+  local session, beside = aws.home or aws, nil
   if location.profile then
-    beside, err = aws:beside({ profile = location.profile })
+    beside, err = session:beside({ profile = location.profile })
     if not beside then return nil, err end
     session = beside
   end
