@@ -1,6 +1,8 @@
 -- One certificate in many accounts: found by its fingerprint, rotated side by side, each by itself; one's trouble leaves
 -- the others going.
+local authority = require("certrotate.simulator.authority")
 local command = require("spec.support.command")
+local core = require("certrotate.core")
 local fleet_module = require("spec.support.fleet")
 local json = require("certrotate.json")
 
@@ -9,7 +11,7 @@ local OTHERS = { "444455556666", "777788889999" }
 local function role(account) return "arn:aws:iam::" .. account .. ":role/CertRotator" end
 
 describe("many accounts", function()
-  local fleet, aws, old, references
+  local fleet, aws, old, references, alike, client
 
   -- Another account with some distributions of the same certificate under its own ARN, and one of a look-alike's.
   local function populate(account, count)
@@ -21,6 +23,7 @@ describe("many accounts", function()
       })).reference
     end
     local files = simulator.files
+    alike[account] = import(alike.files.certificate, alike.files.key, alike.files.chain)
     local reference = import(files.old_certificate, files.old_key, files.old_chain)
     local config = assert(simulator:control("distributions/" .. fleet:on(old)[1])).config
     local function add(id, name)
@@ -28,8 +31,20 @@ describe("many accounts", function()
       text = text:gsub(old:gsub("%p", "%%%0"), (name:gsub("%%", "%%%%")))
       assert(simulator:control(("distributions?account=%s&id=%s"):format(account, id), text))
     end
+    add("E" .. account:sub(1, 6) .. "L", alike[account])
     for i = 1, count do add(("E%s%d"):format(account:sub(1, 6), i), reference) end
     return reference
+  end
+
+  -- The same names, the same days, the same issuer: only the key is another.
+  local function make_alike()
+    local pki = assert(authority.open(fleet.simulator.directory .. "/pki"))
+    local leaf = core.certificate(command.read(fleet.simulator.files.old_certificate))
+    assert(pki:make({ { file = "alike", issuer = "intermediate", key = "rsa:2048", names = leaf.names,
+                        not_before = leaf.not_before, not_after = leaf.not_after } }))
+    local made = pki:files("alike")
+    assert.are_not.equal(leaf.fingerprint, core.certificate(command.read(made.certificate)).fingerprint)
+    return { files = made }
   end
 
   local function on(account, reference)
@@ -41,18 +56,24 @@ describe("many accounts", function()
     return count
   end
 
-  local function fresh()
+  setup(function()
     fleet = fleet_module.start({ distributions = 5, users = 3, vip = 0, propagation = 0.1, seed = 9 })
-    aws = assert(fleet:connect())
     old = fleet.simulator.old_reference
+    client = assert(core.client())
+    alike = make_alike()
+  end)
+  teardown(function()
+    client:close()
+    fleet:stop()
+  end)
+  before_each(function()
+    assert(fleet.simulator:control("reset", {}))
+    command.remove(fleet:path("journals"))
+    aws = assert(fleet:connect())
     references = { [MAIN] = old }
     for i, account in ipairs(OTHERS) do references[account] = populate(account, i + 1) end
-  end
-  after_each(function()
-    if aws then aws:close() end
-    if fleet then fleet:stop() end
-    aws, fleet = nil, nil
   end)
+  after_each(function() aws:close() end)
 
   local function open(roles)
     return assert(aws:accounts({ roles = roles or { "self", role(OTHERS[1]), role(OTHERS[2]) } }))
@@ -77,13 +98,16 @@ describe("many accounts", function()
   end
 
   it("are listed, planned and rotated, one identity imported in each that uses the old certificate", function()
-    fresh()
     local accounts = open()
     for _, one in ipairs(accounts:inventory()) do
       assert.equal(references[one.account], assert(one.value):certificate(references[one.account]).reference)
     end
     local plan = plan_of(accounts)
-    for _, one in ipairs(plan.accounts) do assert.equal(references[one.account], assert(one.value).from) end
+    for _, one in ipairs(plan.accounts) do
+      assert.equal(references[one.account], assert(one.value).from)
+      -- The look-alike's distribution is nobody's to change.
+      for _, holder in ipairs(one.value:holders()) do assert.is_nil(holder.Id:find("L$")) end
+    end
     local text = tostring(plan)
     for _, account in ipairs(OTHERS) do assert.truthy(text:find("Account " .. account, 1, true)) end
     local seen = {}
@@ -99,6 +123,7 @@ describe("many accounts", function()
       assert.is_true(on(one.account, one.value.reference) > 0)
       assert.equal(fleet:path("journals/" .. one.account .. ".journal"), one.journal)
     end
+    for _, account in ipairs(OTHERS) do assert.equal(1, on(account, alike[account])) end
     -- Everything was done: nothing is left to resume, and each account retires its own.
     assert.same({ [MAIN] = "NothingToDo", [OTHERS[1]] = "NothingToDo", [OTHERS[2]] = "NothingToDo" },
       errors_of(assert(accounts:resume(run_options())).accounts))
@@ -109,7 +134,6 @@ describe("many accounts", function()
   end)
 
   it("leave each other going: a role that may not be assumed, an account without the certificate, one that is refused", function()
-    fresh()
     assert(fleet.simulator:control("roles", { arn = role("222233334444") }))
     local accounts = open({ role(OTHERS[1]), "self", role(OTHERS[2]), "arn:aws:iam::999900001111:role/Unknown",
                             role("222233334444") })
@@ -132,28 +156,27 @@ describe("many accounts", function()
   end)
 
   it("interrupted are all finished, or rolled back, by one call", function()
-    fresh()
     local accounts = open()
-    local count = 0
+    accounts.parallel = 1   -- so that the last are not begun
     local report = assert(plan_of(accounts, { policy_options = { parallel = 1 } }):run(run_options({
       on_event = function(event)
-        if event.type ~= "swap" then return end
-        count = count + 1
-        if count == 3 then aws.loop:interrupt("test") end
+        if event.type == "swap" then aws.loop:interrupt("test") end
       end })))
     assert.is_false(report.ok)
-    local interrupted = 0
     for _, one in ipairs(report.accounts) do
-      if one.error and one.error.code == "Interrupted" then interrupted = interrupted + 1 end
+      assert.equal("Interrupted", one.error.code)
+      assert.equal(fleet:path("journals/" .. one.account .. ".journal"), one.journal)
     end
-    assert.is_true(interrupted >= 1)
+    local phases = {}
+    for _, one in ipairs(assert(accounts:status(fleet:path("journals")))) do phases[one.account] = one.value.phase end
+    assert.same({ [MAIN] = "changing", [OTHERS[1]] = "planned", [OTHERS[2]] = "planned" }, phases)
     aws:close()
     aws = assert(fleet:connect())
     accounts = open()
     report = assert(accounts:resume(run_options()))
-    for _, one in ipairs(report.accounts) do
-      assert.is_true(one.value ~= nil or one.error.code == "NothingToDo", tostring(one.error))
-    end
+    assert.is_true(report.ok, json.encode(errors_of(report.accounts)))
+    for account, reference in pairs(references) do assert.equal(0, on(account, reference)) end
+    assert.equal(3, fleet:record().effects.acm_imports)
     report = assert(accounts:rollback(run_options()))
     assert.is_true(report.ok, json.encode(errors_of(report.accounts)))
     for account, reference in pairs(references) do
@@ -161,8 +184,177 @@ describe("many accounts", function()
     end
   end)
 
+  it("keep a pace each: one is throttled hard and finishes, the others are not slowed", function()
+    local slow = OTHERS[2]
+    assert(fleet.simulator:control("settings?account=" .. slow, { rate_updates = 1 }))
+    local order = {}
+    local report = assert(plan_of(open(), { policy_options = { parallel = 8 } }):run(run_options({ on_event = function(event)
+      if event.type == "done" then order[#order + 1] = event.account end
+    end })))
+    assert.is_true(report.ok, json.encode(errors_of(report.accounts)))
+    for account, reference in pairs(references) do assert.equal(0, on(account, reference)) end
+    local throttled, last = {}, {}
+    for _, entry in ipairs(fleet:record().entries) do
+      if entry.code == "Throttling" then throttled[entry.account] = (throttled[entry.account] or 0) + 1 end
+      if entry.operation == "UpdateDistribution" and entry.status == 200 then last[entry.account] = entry.n end
+    end
+    assert.is_true((throttled[slow] or 0) >= 1)
+    assert.same({ [slow] = throttled[slow] }, throttled)
+    assert.equal(slow, order[3])
+    for account, n in pairs(last) do assert.is_true(account == slow or n < last[slow]) end
+    -- The pace that was found is that account's alone.
+    for _, one in ipairs(report.accounts) do
+      assert.is_true(one.account == slow or one.value.seconds <= report.accounts[3].value.seconds)
+    end
+  end)
+
+  -- What the command line is given: the main account and the others, from a file.
+  local function with_roles(argv, lines)
+    lines = lines or { role(OTHERS[1]), role(OTHERS[2]) }
+    command.write(fleet:path("roles"), "# the others\n" .. table.concat(lines, "\n") .. "\n")
+    for _, word in ipairs({ "--role", "self", "--role", "@" .. fleet:path("roles") }) do argv[#argv + 1] = word end
+    return argv
+  end
+  local function apply_flags()
+    return with_roles(fleet:identity_flags({ "apply", "--policy", "cheapest", "--poll", "100ms", "--no-verify",
+      "--journal", fleet:path("journals"), "--yes" }))
+  end
+  local function resume()
+    return fleet:run(with_roles(fleet:flags({ "resume", fleet:path("journals"), "--poll", "100ms", "--no-verify" })),
+      { timeout = 90 })
+  end
+  local function all_done()
+    for account, reference in pairs(references) do assert.equal(0, on(account, reference)) end
+    for _, account in ipairs(OTHERS) do assert.equal(1, on(account, alike[account])) end
+    assert.equal(3, fleet:record().effects.acm_imports)
+  end
+
+  it("tell which failed in mid-wave, why, and how to go on; the others are done; exit code 1", function()
+    assert(fleet.simulator:control("faults", { operation = "UpdateDistribution", account = OTHERS[1], kind = "error",
+      status = 400, code = "InvalidArgument", message = "no such thing", skip = 1 }))
+    local code, out = fleet:run(apply_flags())
+    assert.equal(1, code, out)
+    local told = out:match("Account " .. OTHERS[1] .. "\n(.-)\n\n")
+    assert.truthy(told:find("no such thing", 1, true) and told:find("InvalidArgument", 1, true), out)
+    local hint = ("to go on: certrotate resume %s, with the same --role"):format(fleet:path("journals"))
+    assert.truthy(told:find(hint, 1, true), out)
+    assert.equal(1, select(2, out:gsub("to go on:", "")))
+    assert.equal(1, on(OTHERS[1], references[OTHERS[1]]))
+    for _, account in ipairs({ MAIN, OTHERS[2] }) do assert.equal(0, on(account, references[account])) end
+    assert(fleet.simulator:control("faults", { clear = true }))
+    local problems
+    code, out, problems = resume()
+    assert.equal(0, code, out .. problems)
+    all_done()
+  end)
+
+  -- Until all these rules have met a call.
+  local function await_faults(process)
+    local deadline = core.monotonic() + 60
+    while core.monotonic() < deadline and not process.wait(0) do
+      local all = true
+      for _, rule in ipairs(fleet.simulator:control("faults").rules) do all = all and rule.fired > 0 end
+      if all then return end
+      client:wait(0.02)
+    end
+    error("not every fault met its call: " .. process.output())
+  end
+
+  it("interrupted by Ctrl-C while one fails: exit code 5, and one resume finishes all", function()
+    assert(fleet.simulator:control("faults", { rules = {
+      { operation = "UpdateDistribution", account = OTHERS[1], kind = "error", status = 400, code = "InvalidArgument" },
+      { operation = "UpdateDistribution", account = OTHERS[2], kind = "delay", seconds = 1, count = 1 } } }))
+    local process = command.start(apply_flags(), { environment = fleet:environment() })
+    await_faults(process)
+    os.execute("kill -INT " .. process.pid)
+    assert.equal(5, process.wait(60), process.output())
+    process.close()
+    assert(fleet.simulator:control("faults", { clear = true }))
+    local code, out, problems = resume()
+    assert.equal(0, code, out .. problems)
+    all_done()
+  end)
+
+  it("killed in mid-run, one before it was begun, one behind its import, one in a change, are finished by one resume", function()
+    assert(fleet.simulator:control("faults", { rules = {
+      { operation = "UpdateDistribution", account = MAIN, kind = "hang", when = "after", skip = 1, count = 1 },
+      { operation = "ImportCertificate", account = OTHERS[1], kind = "hang", when = "after", count = 1 },
+      { operation = "ListDistributions", account = OTHERS[2], kind = "hang", skip = 1, count = 1 } } }))
+    local process = command.start(apply_flags(), { environment = fleet:environment() })
+    await_faults(process)
+    os.execute("kill -KILL " .. process.pid)
+    assert.is_number(process.wait(30))
+    process.close()
+    assert(fleet.simulator:control("faults", { clear = true }))
+    assert.is_nil(command.read(fleet:path("journals/" .. OTHERS[2] .. ".journal")))
+    local code, out, problems = resume()
+    assert.equal(0, code, out .. problems)
+    all_done()
+    assert.equal(3 + 2 + 3, fleet:record().effects.updates)
+    code, out, problems = resume()
+    assert.equal(3, code, out .. problems)
+  end)
+
+  it("may each have a certificate of their own replaced, by exact reference", function()
+    local accounts = open()
+    local plan = plan_of(accounts, { replace = { [OTHERS[1]] = alike[OTHERS[1]], [OTHERS[2]] = references[OTHERS[2]] } })
+    assert.same({ [MAIN] = "NothingToDo" }, errors_of(plan.accounts))
+    assert.equal(alike[OTHERS[1]], plan.accounts[2].value.from)
+    assert.equal(references[OTHERS[2]], plan.accounts[3].value.from)
+    plan = plan_of(accounts, { replace = { [OTHERS[1]] = alike[OTHERS[1]], ["*"] = old } })
+    local from = {}
+    for i, one in ipairs(plan.accounts) do from[i] = one.value.from end
+    assert.same({ old, alike[OTHERS[1]], references[OTHERS[2]] }, from)
+    local none, err = accounts:plan({ replace = { ["999900001111"] = old }, with = fleet:new_identity() })
+    assert.is_nil(none)
+    assert.equal("UnknownAccount", err.code)
+    assert.has_error(function() accounts:plan({ replace = {}, with = fleet:new_identity() }) end)
+    assert.has_error(function() accounts:plan({ replace = { [MAIN] = 5 }, with = fleet:new_identity() }) end)
+    -- On the command line the reference stands behind the role.
+    local function run(name, ...)
+      return fleet:run(with_roles(fleet:flags({ name, "--certificate", fleet.simulator.files.new_certificate, "--chain",
+        fleet.simulator.files.new_chain, "--private-key", fleet.simulator.files.new_key, "--json" }), { ... }))
+    end
+    local code, out, problems = run("plan", role(OTHERS[1]) .. "  " .. alike[OTHERS[1]] .. "  # theirs", role(OTHERS[2]))
+    assert.equal(2, code, out)
+    assert.truthy(problems:find("what is replaced there?", 1, true), problems)
+    code, out, problems = fleet:run(with_roles(fleet:identity_flags({ "plan", "--json" }),
+      { role(OTHERS[1]) .. "\t" .. alike[OTHERS[1]], role(OTHERS[2]) }))
+    assert.equal(0, code, problems)
+    for i, one in ipairs(json.decode(out).accounts) do from[i] = one.result.from end
+    assert.same({ old, alike[OTHERS[1]], references[OTHERS[2]] }, from)
+    code, out, problems = run("plan", role(OTHERS[1]) .. " a b")
+    assert.equal(2, code, out .. problems)
+  end)
+
+  it("are checked, each by its own facts, with one exit code", function()
+    local code, out, problems = fleet:run(with_roles(fleet:identity_flags({ "check", "--json" })))
+    assert.equal(0, code, out .. problems)
+    local list = json.decode(out).accounts
+    for i, count in ipairs({ 3, 2, 3 }) do assert.equal(count, #list[i].result.holders) end
+    -- In one the old certificate's distribution is under another HTTP version: refused there, told of there alone.
+    local id = "E" .. OTHERS[1]:sub(1, 6) .. "1"
+    local config = fleet.simulator:control(("distributions/%s?account=%s"):format(id, OTHERS[1])).config
+    config = config:gsub("<HttpVersion>[^<]*<", "<HttpVersion>http1.1<")
+    assert(fleet.simulator:control(("distributions/%s?account=%s"):format(id, OTHERS[1]), config))
+    code, out = fleet:run(with_roles(fleet:identity_flags({ "check" })))
+    assert.equal(4, code, out)
+    local told = out:match("Account " .. OTHERS[1] .. "\n(.-)\n\n")
+    assert.truthy(told:find("HttpVersionsDiffer", 1, true), out)
+    assert.equal(1, select(2, out:gsub("HttpVersionsDiffer", "")))
+    -- Named distributions are looked for where they are; one that nobody has is refused.
+    code, out = fleet:run(with_roles(fleet:identity_flags({ "check", "--json", "--only", "E7777881" })))
+    assert.equal(0, code, out)
+    list = json.decode(out).accounts
+    assert.same({ "E7777881" }, list[3].result.holders)
+    assert.equal("NothingToDo", list[1].error.code)
+    code, out, problems = fleet:run(with_roles(fleet:identity_flags({ "check", "--only", "EABSENT" })))
+    assert.equal(4, code, out)
+    assert.truthy(problems:find("no distribution EABSENT in any of these accounts", 1, true), problems)
+    assert.same({}, fleet:record().effects)
+  end)
+
   it("refuse what cannot be meant", function()
-    fresh()
     local none, err = aws:accounts({ roles = { "CertRotator" } })
     assert.is_nil(none)
     assert.equal("BadRole", err.code)
@@ -177,18 +369,12 @@ describe("many accounts", function()
   end)
 
   it("on the command line take --role as often as there are accounts", function()
-    fresh()
-    command.write(fleet:path("roles"), ("# the others\n%s\n%s\n"):format(role(OTHERS[1]), role(OTHERS[2])))
-    local function with_roles(list)
-      local argv = list
-      for _, word in ipairs({ "--role", "self", "--role", "@" .. fleet:path("roles") }) do argv[#argv + 1] = word end
-      return fleet:run(argv, { timeout = 90 })
-    end
-    local code, out, problems = with_roles(fleet:flags({ "inventory", "--json" }))
+    local function run(argv) return fleet:run(with_roles(argv), { timeout = 90 }) end
+    local code, out, problems = run(fleet:flags({ "inventory", "--json" }))
     assert.equal(0, code, problems)
     assert.equal(3, #assert(json.decode(out)).accounts)
     local journals = fleet:path("journals")
-    code, out, problems = with_roles(fleet:identity_flags({ "apply", "--policy", "cheapest", "--poll", "100ms", "--no-verify",
+    code, out, problems = run(fleet:identity_flags({ "apply", "--policy", "cheapest", "--poll", "100ms", "--no-verify",
       "--journal", journals, "--yes" }))
     assert.equal(0, code, problems)
     for account in pairs(references) do assert.truthy(out:find("Account " .. account, 1, true), out) end
@@ -196,9 +382,9 @@ describe("many accounts", function()
     code, out = fleet:run({ "status", journals, "--role", role(OTHERS[1]) })
     assert.equal(0, code)
     assert.truthy(out:find("finished; the old certificate is still there", 1, true), out)
-    code, out, problems = with_roles(fleet:flags({ "resume", journals }))
+    code, out, problems = run(fleet:flags({ "resume", journals }))
     assert.equal(3, code, out .. problems)
-    code, out, problems = with_roles(fleet:flags({ "retire", journals, "--keep", "0s", "--yes" }))
+    code, out, problems = run(fleet:flags({ "retire", journals, "--keep", "0s", "--yes" }))
     assert.equal(0, code, out .. problems)
     code, out, problems = fleet:run({ "apply", "plan.json", "--role", role(OTHERS[1]) })
     assert.equal(2, code)
