@@ -145,16 +145,91 @@ describe("attaching", function()
     assert.is_truthy(message:find("--method swap", 1, true))
   end)
 
-  it("killed around its write is finished by one resume", function()
+  it("without a certificate to replace leaves everybody else alone, and there is nothing to go back to or to retire", function()
+    local users, files = fleet:on(old), fleet.simulator.files
+    local options = { with = fleet:new_identity(), attach = { bare[1], bare[2] }, ssl_support_method = "sni-only",
+      trust = fleet.simulator.trust_file, verify = false, files = { certificate = files.new_certificate,
+      private_key = files.new_key, chain = files.new_chain } }
+    local plan = assert(aws:plan(options))
+    assert.equal(4, plan.version)
+    assert.is_nil(plan.from)
+    assert.equal(2, #plan:holders())
+    assert.is_truthy(tostring(plan):find("Replace   nothing", 1, true))
+    -- What was saved is what is carried out; without an id it would be anybody's.
+    local plan_module = require("certrotate.rotation.plan")
+    assert(plan:save(fleet:path("plan")))
+    plan = assert(plan_module.load(fleet:path("plan")))
+    for change, problem in pairs({ ['"version": 4'] = "'from' is missing", ['"attach"'] = " has so far" }) do
+      command.write(fleet:path("broken"), (command.read(fleet:path("plan")):gsub(change, change:find("4") and '"version": 3'
+        or '"other"')))
+      local none, err = plan_module.load(fleet:path("broken"))
+      assert.is_nil(none)
+      assert.is_truthy(err.message:find(problem, 1, true), err.message)
+    end
+    local report = assert(plan_module.attach(plan, aws):run(fleet:run_options()))
+    assert.is_true(report.ok and report.attached_only)
+    assert.equal(2, report.changed)
+    for i = 1, 2 do assert.equal(report.reference, distribution(bare[i]).reference) end
+    assert.same(users, fleet:on(old))
+    assert.same(before, fleet:configurations())
+    assert.equal(2, fleet:record().effects.updates)
+    local text = require("certrotate.report.summary").text(report)
+    assert.is_nil(text:find("retire", 1, true), text)
+    local journal = fleet:path("journal")
+    text = require("certrotate.report.status").text(assert(require("certrotate.rotation.status").read(journal)), journal)
+    assert.is_truthy(text:find("From  the default certificate", 1, true), text)
+    assert.is_nil(text:find("old certificate", 1, true), text)
+    local none, err = aws:retire({ journal = journal, keep = 0 })
+    assert.is_nil(none)
+    assert.equal("NothingToRetire", err.code)
+    none, err = aws:rollback(fleet:run_options())
+    assert.is_nil(none)
+    assert.equal("NothingReplaced", err.code)
+    none, err = aws:plan(options)
+    assert.is_nil(none)
+    assert.equal("NothingToDo", err.code)
+    assert.is_nil(fleet:record().effects.acm_deletes)
+    assert.has_error(function() aws:plan({ with = options.with, attach = {} }) end)
+  end)
+
+  it("alone, by dedicated IP addresses, needs a place in the quota when it is planned and when it is begun; no overlap", function()
+    local options = { with = fleet:new_identity(), attach = { bare[1] }, ssl_support_method = "vip", verify = false,
+      trust = fleet.simulator.trust_file, dedicated_ip_quota = 1 }
+    local none, err = aws:plan(options)
+    assert.is_nil(none)
+    assert.equal("DedicatedIpQuota", err.code)
+    options.dedicated_ip_quota = nil
+    assert(fleet.simulator:control("quotas", { code = "L-DA9DCC93", value = 4 }))
+    local plan = assert(aws:plan(options))
+    assert.equal(0, plan.prediction.overlap_seconds)
+    assert(fleet.simulator:control("quotas", { code = "L-DA9DCC93", value = 1 }))
+    none, err = plan:run(fleet:run_options())
+    assert.is_nil(none)
+    assert.equal("DedicatedIpQuota", err.code)
+    assert(fleet.simulator:control("quotas", { code = "L-DA9DCC93", value = 4 }))
+    local report = assert(plan:run(fleet:run_options()))
+    assert.is_true(report.ok)
+    assert.equal(0, report.charge)
+    assert.is_true(distribution(bare[1]).dedicated)
+  end)
+
+  it("killed around its write is finished by one resume, beside a rotation and alone", function()
     local client = assert(core.client())
-    for _, when in ipairs({ "before", "after" }) do
+    for _, case in ipairs({ { "before" }, { "after" }, { "after", alone = true } }) do
+      local when = case[1]
       assert(fleet.simulator:control("reset", {}))
       os.remove(fleet:path("journal"))
       assert(fleet.simulator:control("faults", { operation = "UpdateDistribution", resource = bare[1], kind = "hang",
                                                  seconds = 60, when = when, count = 1 }))
-      local process = command.start(fleet:identity_flags({ "apply", "--journal", fleet:path("journal"), "--yes", "--poll",
-        "50ms", "--no-verify", "--attach", bare[1], "--ssl-support-method", "sni-only" }),
-        { environment = fleet:environment() })
+      local users, argv = fleet:on(old), fleet:identity_flags({ "apply", "--journal", fleet:path("journal"), "--yes",
+        "--poll", "50ms", "--no-verify", "--attach", bare[1], "--ssl-support-method", "sni-only" })
+      for at = #argv, 1, -1 do
+        if case.alone and argv[at] == "--replace" then
+          table.remove(argv, at + 1)
+          table.remove(argv, at)
+        end
+      end
+      local process = command.start(argv, { environment = fleet:environment() })
       local deadline = core.monotonic() + 60
       local function fired() return fleet.simulator:control("faults").rules[1].fired == 1 end
       while not fired() and not process.wait(0) and core.monotonic() < deadline do client:wait(0.02) end
@@ -166,12 +241,13 @@ describe("attaching", function()
       local rc, out, complaint = fleet:run(fleet:flags({ "resume", fleet:path("journal"), "--poll", "50ms",
                                                          "--no-verify" }))
       assert.equal(0, rc, out .. complaint)
-      assert.same({}, fleet:on(old))
+      assert.same(case.alone and users or {}, fleet:on(old))
       local now = distribution(bare[1])
       assert.are_not.equal("", now.reference)
       assert.equal("sni-only", now.ssl_support_method)
       assert.same(before, fleet:configurations())
-      assert.equal(4, fleet:record().effects.updates)
+      assert.equal(case.alone and 1 or 4, fleet:record().effects.updates)
+      assert.equal(1, fleet:record().effects.acm_imports)
     end
     client:close()
   end)

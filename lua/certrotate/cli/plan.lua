@@ -98,7 +98,7 @@ end
 ---@return table?
 ---@return certrotate.Error?
 function M.options(context, args)
-  if not args.replace and not accounts.has_references(context, args) then
+  if not args.replace and not args.attach and not accounts.has_references(context, args) then
     context:usage("--replace is missing: the reference of the certificate to replace")
   end
   local options, err = check.options(context, args)

@@ -56,7 +56,7 @@ local DEFS = {
     ["attach?"] = object({ SSLSupportMethod = STRING, MinimumProtocolVersion = STRING }) }),
   unit = object({ primary = STRING, policy = STRING, traffic = STRING, staging = list(STRING), names = list(STRING) }),
   plan = object({
-    version = INTEGER, created = TIME, endpoint = STRING, ["account?"] = STRING, from = STRING,
+    version = INTEGER, created = TIME, endpoint = STRING, ["account?"] = STRING, ["from?"] = STRING,
     store = STORE, method = one_of("swap", "reimport"),
     identity = object({ fingerprint = STRING, names = list(STRING), not_before = TIME, not_after = TIME, key_type = STRING,
                         subject = STRING }),
@@ -81,7 +81,8 @@ local DEFS = {
     conflicts = list(object({ Id = STRING, message = STRING })),
     units = list(object({ Id = STRING, policy = STRING, attached = BOOLEAN })), left_behind = list(STRING), started = TIME,
     ended = TIME, seconds = SECONDS, overlap_seconds = SECONDS, charge = USD, one_at_a_time = SINGLE, journal = STRING,
-    ["rolled_back?"] = BOOLEAN, ["retired?"] = BOOLEAN, ["event_problem?"] = STRING, ["method?"] = STRING,
+    ["rolled_back?"] = BOOLEAN, ["retired?"] = BOOLEAN, ["attached_only?"] = BOOLEAN,
+    ["event_problem?"] = STRING, ["method?"] = STRING,
     ["predicted?"] = object({ seconds = SECONDS, overlap_seconds = SECONDS, charge = USD,
                              ["minimum_overlap_seconds?"] = SECONDS }),
   }),
@@ -113,7 +114,7 @@ local RESULTS = {
                                        ["holders?"] = list(ref("plan_holder")) }) },
   status = { object({ phase = one_of("planned", "waiting", "import", "changing", "finished", "retired", "rolling back",
       "rolled back"),
-    from = STRING, ["to?"] = STRING, done = INTEGER, total = INTEGER,
+    ["from?"] = STRING, ["to?"] = STRING, done = INTEGER, total = INTEGER,
     waves = list(object({ name = STRING, done = INTEGER, total = INTEGER, settled = BOOLEAN, ["unit?"] = object({
       Id = STRING, policy = STRING, detached = BOOLEAN, ["message?"] = STRING }) })),
     failed = list(object({ Id = STRING, message = STRING })), ["started?"] = TIME, ["ended?"] = TIME, ["last?"] = TIME,

@@ -129,7 +129,7 @@ local function rotation_section(out, rotation, now)
   fact(rotation.ended and "Took" or "For", fmt.duration((rotation.ended or now) - rotation.started))
   fact("Overlap", fmt.duration(seconds))
   fact("Charge", fmt.money(usd))
-  out('</dl><p>replaces <code>%s</code>%s</p>', escape(rotation.from),
+  out('</dl><p>replaces <code>%s</code>%s</p>', escape(rotation.from or "the default certificate"),
     rotation.to and " with <code>" .. escape(rotation.to) .. "</code>" or "")
   waves(out, rotation)
   local problems = 0

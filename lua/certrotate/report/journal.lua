@@ -43,7 +43,7 @@ end
 ---@return string
 function M.text(journal)
   local lines = { ("%s plan %s: replace %s"):format(fmt.time(journal.plan.created), journal.plan.hash:sub(1, 16),
-    journal.plan.from) }
+    journal.plan.from or "nothing, attach") }
   for _, entry in ipairs(journal.entries) do
     lines[#lines + 1] = fmt.time(entry.at) .. " " .. table_report.clean(text_of(entry))
   end

@@ -46,8 +46,9 @@ function M.text(plan, width)
   local lines = {}
   local function say(format, ...) lines[#lines + 1] = format:format(...) end
   local identity = plan.identity
-  say("Replace   %s", plan.from)
-  say("with      %s (%s, expires %s, SHA-256 %s…)", table_report.clean(table.concat(identity.names, ", ")),
+  say("Replace   %s", plan.from or "nothing: distributions on the default certificate are given")
+  say("%s      %s (%s, expires %s, SHA-256 %s…)", plan.from and "with" or "this",
+    table_report.clean(table.concat(identity.names, ", ")),
     identity.key_type, fmt.date(identity.not_after), identity.fingerprint:sub(1, 16))
   if plan.method == "reimport" then
     say("in        ACM, under the same ARN (reimport): every holder at once, no second certificate; AWS cannot undo it")

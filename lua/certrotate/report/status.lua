@@ -21,13 +21,13 @@ function M.text(status, path)
     waiting = "waits for a higher dedicated-IP quota; nothing has been changed",
     planned = "nothing was begun yet", import = "the new certificate is not imported yet",
     changing = "holders are being changed",
-    finished = "finished; the old certificate is still there",
+    finished = status.plan.from and "finished; the old certificate is still there" or "finished",
     ["rolling back"] = "is being rolled back",
     ["rolled back"] = "rolled back; the new certificate is still there, unused",
     retired = "finished, and what was not needed any more is retired",
   })[status.phase]) }
   local function say(format, ...) lines[#lines + 1] = format:format(...) end
-  say("From  %s", status.plan.from)
+  say("From  %s", status.plan.from or "the default certificate")
   if status.waiting then
     say("Needs %s with dedicated IP addresses; waits until %s", fmt.plural(status.waiting.needed, "certificate"),
       fmt.timestamp(status.waiting.deadline))
@@ -52,10 +52,10 @@ function M.text(status, path)
     ["rolling back"] = "To go on: certrotate rollback %s",
     ["rolled back"] = "To delete the new certificate: certrotate retire %s",
   }
-  if in_place then hints.finished, hints["rolled back"] = "", "" end
+  if in_place or not status.plan.from then hints.finished, hints["rolled back"] = "", "" end
   local hint = hints[status.phase] or "To go on: certrotate resume %s"
   if hint ~= "" then say(hint, path) end
-  if status.phase == "changing" or in_place and status.phase == "finished" then
+  if status.phase == "changing" and status.plan.from or in_place and status.phase == "finished" then
     say("To go back: certrotate rollback %s%s", path, in_place and " --certificate OLD --private-key OLD" or "")
   end
   return table.concat(lines, "\n") .. "\n"

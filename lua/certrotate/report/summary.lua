@@ -39,7 +39,7 @@ function M.text(report)
       back and "they were not changed by this rotation" or "make another plan for them")
   end
   if report.event_problem then say("Progress was not shown to its end: %s", table_report.clean(report.event_problem)) end
-  if #report.left_behind == 0 and not in_place then
+  if #report.left_behind == 0 and not in_place and not report.attached_only then
     say("The %s certificate is still there. To delete it: certrotate retire %s", back and "new" or "old", report.journal)
   end
   return table.concat(lines, "\n") .. "\n"

@@ -17,7 +17,7 @@ local M = {}
 ---@field problem? string
 
 ---@class certrotate.Timeline
----@field from string         reference of the certificate that is replaced
+---@field from? string        reference of the certificate that is replaced
 ---@field to? string
 ---@field began number
 ---@field ended number        the end, or the last that is known
@@ -160,7 +160,7 @@ function M.svg(timeline)
   out('<rect width="%d" height="%d" fill="#ffffff"/>', WIDTH, height)
   out('<text x="16" y="24" font-size="15" font-weight="600">%s of %s</text>',
     timeline.finished and "Rotation" or "Rotation so far", fmt.plural(#timeline.lanes, "holder"))
-  out('<text x="16" y="42" fill="%s">replaces %s</text>', DIM, escape(timeline.from))
+  out('<text x="16" y="42" fill="%s">replaces %s</text>', DIM, escape(timeline.from or "the default certificate"))
   if timeline.to then out('<text x="16" y="58" fill="%s">with %s</text>', DIM, escape(timeline.to)) end
   legend(out, 16, OLD, "old certificate")
   legend(out, 136, WAY, "on its way to the edge")

@@ -240,7 +240,9 @@ local function with_options(self, options, fn)
     if own.attach and #own.attach == 0 then
       own.attach, own.ssl_support_method, own.minimum_protocol_version = nil, nil, nil
     end
-    if options.replace and not own.replace and not own.attach then return nil, nothing(one.account) end
+    if (options.replace or options.attach) and not own.replace and not own.attach then
+      return nil, nothing(one.account, not options.replace and "has none of these distributions" or nil)
+    end
     return fn(one, own)
   end)
 end
@@ -261,7 +263,8 @@ end
 ---@return certrotate.Error?   where `replace` names nothing in any account
 function Accounts:plan(options)
   local given = options.replace
-  if type(given) ~= "string" and (type(given) ~= "table" or next(given) == nil) then
+  local attaches_only = given == nil and type(options.attach) == "table"
+  if not attaches_only and type(given) ~= "string" and (type(given) ~= "table" or next(given) == nil) then
     error("accounts: `replace` must be a reference, or a table from account to reference", 2)
   end
   local results, err = with_options(self, options, function(one, own) return one.aws:plan(own) end)

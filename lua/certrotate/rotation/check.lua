@@ -356,12 +356,7 @@ local function choose_attached(facts, options)
     if obstacle then
       problems[#problems + 1] = obstacle
     elseif not done and not facts.attached[id] then
-      local record = { attach = attach, SSLSupportMethod = attach.SSLSupportMethod, default_certificate = false,
-                       MinimumProtocolVersion = attach.MinimumProtocolVersion }
-      for key, value in pairs(holder) do
-        if record[key] == nil then record[key] = value end
-      end
-      facts.attached[id] = inventory_module.holder(record)
+      facts.attached[id] = inventory_module.attached(holder, attach)
       facts.holders[#facts.holders + 1] = facts.attached[id]
     end
   end
@@ -466,6 +461,8 @@ local function judge(aws, common, options, method)
     result.nothing_to_do = ("%s already is this certificate"):format(facts.replace)
   elseif facts.replace and facts.old and #facts.holders == 0 and #facts.units == 0 then
     result.nothing_to_do = ("no distribution uses %s"):format(facts.replace)
+  elseif not facts.replace and options.attach and #facts.holders == 0 and not result.refused then
+    result.nothing_to_do = "this certificate is attached to all of them already"
   end
   return result
 end

@@ -16,7 +16,8 @@ local function suspects(plan, state, holders)
     listed[holder.Id] = true
     local right = expected[holder.Id]
     -- Somebody else's holders count only where they name the old certificate; those left out may name anything.
-    local wrong = right == state.to and right ~= holder.reference or right == nil and holder.reference == plan.from
+    local wrong = right == state.to and right ~= holder.reference
+      or right == nil and plan.from ~= nil and holder.reference == plan.from
     if wrong then list[#list + 1] = holder.Id end
   end
   for _, holder in ipairs(plan:holders()) do
@@ -59,7 +60,7 @@ function M.look(aws, plan, state)
   done, err = aws.loop:each(suspects(plan, state, holders), 8, function(id)
     local reference, why = inventory_module.reference(aws, id)
     if not reference and not inventory_module.is_gone(why) then return nil, why end
-    if reference == plan.from and reference ~= state.to then
+    if reference and reference == plan.from and reference ~= state.to then
       found.left_behind[#found.left_behind + 1] = id
     elseif planned[id] and reference ~= state.to then
       found.foreign[id] = reference and journal_module.FOREIGN or journal_module.GONE
@@ -156,7 +157,7 @@ function M.report(plan, state, found, context)
                   minimum_overlap_seconds = prediction.minimum_overlap_seconds },
     journal = context.journal,
   }
-  report.rolled_back = state.forward ~= nil or nil
+  report.rolled_back, report.attached_only = state.forward ~= nil or nil, plan.from == nil or nil
   report.ok = #report.left_behind == 0 and #report.conflicts == 0
   return setmetatable(report, require("certrotate.report.shown").report)
 end

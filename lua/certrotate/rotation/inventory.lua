@@ -105,6 +105,19 @@ function M.holder(record)
   return setmetatable(record, Holder)
 end
 
+--- A holder on the default certificate as it will look once it is attached to: what costs and quotas are reckoned with.
+---@param holder certrotate.Holder
+---@param attach { SSLSupportMethod: string, MinimumProtocolVersion: string }
+---@return certrotate.Holder   a copy
+function M.attached(holder, attach)
+  local record = { attach = attach, SSLSupportMethod = attach.SSLSupportMethod, default_certificate = false,
+                   MinimumProtocolVersion = attach.MinimumProtocolVersion }
+  for key, value in pairs(holder) do
+    if record[key] == nil then record[key] = value end
+  end
+  return M.holder(record)
+end
+
 --- Whether an id is a distribution tenant's: the core goes by it too.
 ---@param id string
 ---@return boolean
@@ -220,7 +233,7 @@ end
 ---@return certrotate.Error?
 function M.add_tenants_of(aws, reference, holders)
   -- IAM certificates are none for tenants, and there are none in China.
-  if not reference:find("^arn:[%w-]+:acm:") or aws.partition == "aws-cn" then return true end
+  if not (reference and reference:find("^arn:[%w-]+:acm:")) or aws.partition == "aws-cn" then return true end
   local ok, err = add_tenants(aws, { CertificateArn = reference }, holders)
   if ok then return true end
   -- An endpoint without the operation (an emulation of AWS) has no tenants. A bare 404 may come from anything.

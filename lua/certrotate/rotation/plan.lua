@@ -16,7 +16,8 @@ local M = {}
 -- What an older certrotate would not heed makes a plan of a version it refuses.
 -- 2: with units, which it would change without detaching, and never attach again.
 -- 3: a reimport, which it would take for a swap; holders that are attached to; gates, pauses, windows, a failure budget.
-M.VERSION = 3
+-- 4: nothing is replaced, holders are only attached to.
+M.VERSION = 4
 M.DEPLOY_SECONDS, M.CALL_SECONDS = check.DEPLOY_SECONDS, check.CALL_SECONDS
 
 ---@class certrotate.PlanHolder
@@ -61,7 +62,7 @@ M.DEPLOY_SECONDS, M.CALL_SECONDS = check.DEPLOY_SECONDS, check.CALL_SECONDS
 ---@field created number
 ---@field endpoint string             where CloudFront was talked to
 ---@field account? string            12 digits
----@field from string
+---@field from? string               nil: nothing is replaced, holders are only attached to
 ---@field store "acm"|"iam"
 ---@field method certrotate.Method
 ---@field method_reason? string       why, when `auto` chose it
@@ -203,7 +204,7 @@ local function attaches(holders)
 end
 
 --- A plan from facts; no I/O, no clock.
----@param facts table  from, store, holders, units?, left_out, findings, identity (CertificateInfo), files, policy, now,
+---@param facts table  from?, store, holders, units?, left_out, findings, identity (CertificateInfo), files, policy, now,
 ---                    endpoint, deploy_seconds?, call_seconds?, call_interval?, expected?, windows?, probes?, cost?,
 ---                    settings?, method?, method_reason?, stored? (reimport: CertificateInfo of what is replaced)
 ---@return certrotate.Plan?
@@ -229,7 +230,7 @@ function M.compute(facts)
   end
   local leaf = facts.identity
   local plan = {
-    version = (reimport or attaches(facts.holders)) and 3 or version_of(waves, facts),
+    version = not facts.from and 4 or (reimport or attaches(facts.holders)) and 3 or version_of(waves, facts),
     created = math.floor(facts.now), endpoint = facts.endpoint or "", account = facts.account, from = facts.from,
     store = facts.store, method = facts.method or "swap", method_reason = facts.method_reason,
     identity = { fingerprint = leaf.fingerprint, names = json.array(leaf.names), not_before = leaf.not_before,
@@ -283,8 +284,9 @@ end
 
 -- What the options of a plan must be, before anything is asked of AWS. Raises: misuse.
 local function check_options(options)
-  if type(options.replace) ~= "string" or options.replace == "" then
-    error("plan: `replace` must be the reference of the certificate to replace", 3)
+  local attaches_only = options.replace == nil and type(options.attach) == "table" and #options.attach > 0
+  if not attaches_only and (type(options.replace) ~= "string" or options.replace == "") then
+    error("plan: `replace` must be the reference of the certificate to replace (it may be left out with `attach`)", 3)
   end
   local failures, problem = options.failures, cost.problem(options.cost)
   if problem then error("plan: `cost`: " .. problem, 3) end
@@ -401,8 +403,8 @@ end
 
 -- What the runner reads without looking twice.
 local function check_shape(data)
-  local kinds = { version = "number", from = "string", store = "string", method = "string", identity = "table",
-                  waves = "table", hash = "string", policy = "table", prediction = "table", settings = "table",
+  local kinds = { version = "number", store = "string", method = "string", identity = "table", waves = "table",
+                  hash = "string", policy = "table", prediction = "table", settings = "table",
                   files = "table", left_out = "table", findings = "table", endpoint = "string" }
   for key, kind in pairs(kinds) do
     if type(data[key]) ~= kind then return ("field '%s' is missing or no %s"):format(key, kind) end
@@ -416,6 +418,9 @@ local function check_shape(data)
   if type(data.prediction.deploy_seconds) ~= "number" or type(data.prediction.call_seconds) ~= "number" then
     return "the prediction is not complete"
   end
+  if type(data.from) ~= "string" and (data.from ~= nil or data.version < 4) then
+    return "field 'from' is missing or no string"
+  end
   for i, wave in ipairs(data.waves) do
     if type(wave) ~= "table" or type(wave.holders) ~= "table" or type(wave.parallel) ~= "number"
       or type(wave.soak) ~= "number" then
@@ -428,6 +433,7 @@ local function check_shape(data)
     for _, holder in ipairs(wave.holders) do
       if type(holder) ~= "table" or type(holder.Id) ~= "string" then return ("wave %d has no list of holders"):format(i) end
       local attach = holder.attach
+      if data.from == nil and attach == nil then return ("wave %d does not say what %s has so far"):format(i, holder.Id) end
       if attach ~= nil and (type(attach) ~= "table" or type(attach.SSLSupportMethod) ~= "string"
         or type(attach.MinimumProtocolVersion) ~= "string") then
         return ("wave %d does not say how %s is attached to"):format(i, holder.Id)
@@ -528,7 +534,7 @@ function Plan:differences(inventory, to)
       for _, text in ipairs(holder_differences(holder, now)) do changes[#changes + 1] = holder.Id .. " " .. text end
     end
   end
-  for _, holder in ipairs(inventory:holders_of(self.from)) do
+  for _, holder in ipairs(self.from and inventory:holders_of(self.from) or {}) do
     if not planned[holder.Id] then
       changes[#changes + 1] = ("%s uses the old certificate and is not in the plan"):format(holder.Id)
     end

@@ -81,11 +81,13 @@ end
 -- lengthens the overlap.
 M.CAUTION = 1.5
 
---- Whether the holder is charged for: dedicated IP addresses, and enabled.
+--- Whether the holder is charged for twice while it is changed: dedicated IP addresses, enabled, and not on the default
+--- certificate until then.
 ---@param holder certrotate.Holder
 ---@return boolean
 function M.charged(holder)
   return holder.SSLSupportMethod == "vip" and holder.Enabled and not holder.default_certificate
+    and not holder.attach
 end
 
 local function by_id(a, b) return a.Id < b.Id end

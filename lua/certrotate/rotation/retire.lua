@@ -33,7 +33,7 @@ end
 --- Which certificate nothing should use any more once this rotation is over, or was rolled back.
 ---@param plan certrotate.Plan
 ---@param state certrotate.JournalState
----@return string
+---@return string   only where something was replaced
 function M.unused(plan, state)
   return state.forward and state.forward.to or plan.from
 end
@@ -80,6 +80,9 @@ end
 
 local function retire(aws, journal, options)
   local plan, state = journal.plan, journal:state()
+  if not plan.from then
+    return refuse("NothingToRetire", "this rotation replaced no certificate: there is none to delete")
+  end
   if plan.method == "reimport" then
     return refuse("NothingToRetire", ("%s was reimported in place: it is in use, and of the certificate it held before AWS kept "
       .. "nothing"):format(plan.from))

@@ -134,6 +134,10 @@ function M.look(aws, journal, options)
   local ok, err = preflight.endpoint(aws, plan)
   if not ok then return nil, err end
   if plan.method == "reimport" then return look_in_place(aws, journal, options.identity) end
+  if not plan.from then
+    return refuse("NothingReplaced", "this rotation replaced no certificate: the distributions it attached to stay where "
+      .. "they are")
+  end
   local forward = state.forward or state
   if forward.retired then
     return refuse("OldCertificateGone", "the old certificate was retired on %s, so there is no way back; make a plan "

@@ -64,6 +64,7 @@ local M = {}
 ---@field predicted { seconds: number, overlap_seconds: number, charge: number, minimum_overlap_seconds: number }
 ---@field one_at_a_time { overlap_seconds: number, charge: number }  with the deployment times seen here
 ---@field journal string
+---@field attached_only? boolean    nothing was replaced
 ---@field rolled_back? boolean      of a rollback: `reference` is the old certificate, `left_behind` names the new one
 ---@field event_problem? string     what `on_event` raised
 
@@ -151,7 +152,7 @@ end
 
 local function with_locks(aws, plan, directory, fn)
   local locks, err = lock_module.open(aws:endpoint("cloudfront"),
-    { plan.from, lock_module.of_identity(plan) }, directory, aws)
+    plan.from and { plan.from, lock_module.of_identity(plan) } or { lock_module.of_identity(plan) }, directory, aws)
   if not locks then return nil, err end
   local result
   result, err = fn(locks)

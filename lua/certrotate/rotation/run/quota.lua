@@ -13,7 +13,13 @@ local M = {}
 -- As many as will be used while the plan is carried out; nil when it touches no dedicated-IP holder.
 local function needed_for(plan, inventory)
   local holders = {}
-  for _, holder in ipairs(plan:holders()) do holders[#holders + 1] = inventory:holder(holder.Id) end
+  for _, planned in ipairs(plan:holders()) do
+    local holder = inventory:holder(planned.Id)
+    if holder and planned.attach and holder.default_certificate then
+      holder = inventory_module.attached(holder, planned.attach)
+    end
+    holders[#holders + 1] = holder
+  end
   return quota_module.needed(inventory, holders, plan.settings.to)
 end
 
