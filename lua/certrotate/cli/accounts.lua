@@ -146,9 +146,20 @@ function M.progress(context)
   end
 end
 
+-- The journals there are, finished ones too, in one picture.
+local function draw(context, args, results)
+  local paths = {}
+  for i, one in ipairs(results) do
+    paths[i] = require("certrotate.rotation.account_plans").journal(args.journal, one.account)
+  end
+  require("certrotate.cli.apply").timelines(context, args, paths)
+end
+
 local function finished(context, args, report, err)
   if not report then return nil, err end
-  return M.show(context, report.accounts, require("certrotate.report.summary").text, { folder = args.journal })
+  local code = M.show(context, report.accounts, require("certrotate.report.summary").text, { folder = args.journal })
+  draw(context, args, report.accounts)
+  return code
 end
 
 --- `certrotate inventory --role …`
@@ -262,9 +273,11 @@ function M.status(context, args, plain)
   end
   results, err = require("certrotate.rotation.accounts").status(accounts, args.journal)
   if not results then return nil, err end
-  return M.show(context, results, function(status, one)
+  local code = M.show(context, results, function(status, one)
     return require("certrotate.report.status").text(status, one.journal)
   end, { plain = plain })
+  draw(context, args, results)
+  return code
 end
 
 return M

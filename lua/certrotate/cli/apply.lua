@@ -18,23 +18,41 @@ end
 
 --- The flag of every command that carries something out, or tells of it.
 function M.timeline_flag(command)
-  command:option("--timeline", "Draw the rotation into this SVG file: a lane a holder, and what was charged twice.")
+  command:option("--timeline", "Draw the rotation into this SVG file: a lane a holder, and what was charged twice; with "
+    .. "--role account after account.")
 end
 
---- The timeline of a journal: into the file --timeline names, and as text. What cannot be drawn never changes how a
---- rotation ended: it is said, and that is all.
+-- What cannot be drawn never changes how a rotation ended: it is said, and that is all.
+local function draw(context, args, timeline)
+  if not args.timeline then return end
+  local ok, err
+  if timeline then
+    ok, err = require("certrotate.core").write_file(args.timeline, require("certrotate.report.timeline").svg(timeline))
+  end
+  if not ok then
+    context:say_error(("certrotate: no timeline was drawn: %s\n"):format(err and tostring(err) or "nothing was changed yet"))
+  end
+end
+
+local function read_timeline(context, path)
+  local journal = require("certrotate.rotation.journal").load(path, context.aws)
+  return journal and require("certrotate.report.timeline").of(journal)
+end
+
+--- The timeline of the journals of many accounts, into the file --timeline names.
+---@param paths string[]   those that are not there are passed over
+function M.timelines(context, args, paths)
+  if not args.timeline then return end
+  local parts = {}
+  for _, path in ipairs(paths) do parts[#parts + 1] = read_timeline(context, path) end
+  draw(context, args, require("certrotate.report.timeline").join(parts))
+end
+
+--- The timeline of a journal: into the file --timeline names, and as text.
 ---@return string text   "" where there is none
 function M.timeline(context, args, path)
-  local journal = require("certrotate.rotation.journal").load(path)
-  local report = require("certrotate.report.timeline")
-  local timeline = journal and report.of(journal)
-  if args.timeline then
-    local ok, err
-    if timeline then ok, err = require("certrotate.core").write_file(args.timeline, report.svg(timeline)) end
-    if not ok then
-      context:say_error(("certrotate: no timeline was drawn: %s\n"):format(err and tostring(err) or "nothing was changed yet"))
-    end
-  end
+  local timeline, report = read_timeline(context, path), require("certrotate.report.timeline")
+  draw(context, args, timeline)
   return timeline and "\n" .. report.text(timeline, context.terminal) or ""
 end
 

@@ -13,17 +13,20 @@ local M = {}
 ---@field wave integer
 ---@field charged boolean
 ---@field changed? number     when its change was announced
----@field deployed? number    when it was seen Deployed
+---@field deployed? number    when it was seen Deployed; of a reimport, when it was seen to be served
 ---@field problem? string
 
 ---@class certrotate.Timeline
----@field from? string        reference of the certificate that is replaced
+---@field account? string      12 digits
+---@field from? string         reference of the certificate that is replaced
 ---@field to? string
+---@field in_place boolean     by a reimport: under the same reference
 ---@field began number
 ---@field ended number        the end, or the last that is known
 ---@field finished boolean
 ---@field lanes certrotate.TimelineLane[]
 ---@field overlap? { began: number, ended: number, charge: number, open: boolean }
+---@field parts? certrotate.Timeline[]   of many accounts: one each; then its own lanes are none
 
 --- What a journal tells of the times; nil while nothing was changed.
 ---@param journal certrotate.Journal
@@ -33,15 +36,16 @@ function M.of(journal, options)
   local state = journal:state()
   local plan = state.plan or journal.plan
   local last = journal.entries[#journal.entries]
-  local timeline = { from = plan.from, to = state.to, lanes = {}, finished = state.ended ~= nil,
-                     ended = state.ended or last and last.at or 0 }
+  local in_place = plan.method == "reimport"
+  local timeline = { account = plan.account, from = plan.from, to = state.to, in_place = in_place, lanes = {},
+                     finished = state.ended ~= nil, ended = state.ended or last and last.at or 0 }
   for index, wave in ipairs(plan.waves) do
     for _, holder in ipairs(wave.holders) do
       local changed = state.swapped[holder.Id] and state.begun[holder.Id]
       local failure = state.failed[holder.Id]
       timeline.lanes[#timeline.lanes + 1] = {
         Id = holder.Id, name = holder.Aliases[1] or holder.DomainName, wave = index, charged = holder.charged or false,
-        changed = changed or nil, deployed = changed and state.settled[index] or nil,
+        changed = changed or nil, deployed = changed and (in_place and state.verified or state.settled)[index] or nil,
         problem = state.conflicts[holder.Id] or failure and tostring(failure.message) or nil,
       }
       if changed then timeline.began = math.min(timeline.began or changed, changed) end
@@ -59,6 +63,19 @@ function M.of(journal, options)
   timeline.began = math.max(timeline.began - lead, math.min(state.started or timeline.began, timeline.began))
   timeline.ended = math.max(timeline.ended, timeline.began + 1)
   return timeline
+end
+
+--- Those of many accounts on one axis of time, in this order.
+---@param parts certrotate.Timeline[]
+---@return certrotate.Timeline?   nil: of none
+function M.join(parts)
+  if #parts == 0 then return nil end
+  local all = { lanes = {}, in_place = false, finished = true, parts = parts, began = math.huge, ended = 0 }
+  for _, part in ipairs(parts) do
+    all.began, all.ended = math.min(all.began, part.began), math.max(all.ended, part.ended)
+    all.finished = all.finished and part.finished
+  end
+  return all
 end
 
 local function overlap_text(overlap)
@@ -128,57 +145,39 @@ local function legend(out, x, colour, text, opacity)
     opacity or "1", x + 18, text)
 end
 
-local function lane_bars(out, timeline, lane, y, x)
+local function lane_bars(out, frame, part, lane, y)
   local function bar(from, to, colour, what)
     if to <= from then return end
-    out('<rect x="%.1f" y="%d" width="%.1f" height="%d" rx="2" fill="%s"><title>%s</title></rect>', x(from), y + 4,
-      math.max(1, x(to) - x(from)), LANE - 8, colour, escape(what))
+    out('<rect x="%.1f" y="%d" width="%.1f" height="%d" rx="2" fill="%s"><title>%s</title></rect>', frame.x(from), y + 4,
+      math.max(1, frame.x(to) - frame.x(from)), LANE - 8, colour, escape(what))
   end
-  local changed = lane.changed or timeline.ended
-  bar(timeline.began, changed, OLD, "old certificate")
-  bar(changed, lane.deployed or timeline.ended, WAY, lane.changed and ("changed %s; on its way to the edge"):format(
+  local changed = lane.changed or frame.ended
+  bar(frame.began, changed, OLD, "old certificate")
+  bar(changed, lane.deployed or frame.ended, WAY, lane.changed and ("changed %s; on its way to the edge"):format(
     fmt.timestamp(lane.changed)) or "")
   if lane.deployed then
-    bar(lane.deployed, timeline.ended, NEW, ("Deployed %s: new certificate"):format(fmt.timestamp(lane.deployed)))
+    bar(lane.deployed, frame.ended, NEW, ("%s %s: new certificate"):format(part.in_place and "Seen" or "Deployed",
+      fmt.timestamp(lane.deployed)))
   end
 end
 
---- As an SVG document.
----@param timeline certrotate.Timeline
----@return string
-function M.svg(timeline)
-  local parts = {}
-  local function out(text, ...) parts[#parts + 1] = text:format(...) end
-  local span, bottom = timeline.ended - timeline.began, TOP + #timeline.lanes * LANE
-  local height = bottom + 40
-  local function x(at)
-    return LEFT + (math.max(timeline.began, math.min(timeline.ended, at)) - timeline.began) / span * (WIDTH - LEFT - RIGHT)
-  end
-  out('<?xml version="1.0" encoding="UTF-8"?>\n<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" '
-    .. 'height="%d" font-family="system-ui,sans-serif" font-size="12" fill="%s" role="img">', WIDTH, height, WIDTH, height, INK)
-  out("<title>Timeline of the rotation</title>")
-  out('<rect width="%d" height="%d" fill="#ffffff"/>', WIDTH, height)
-  out('<text x="16" y="24" font-size="15" font-weight="600">%s of %s</text>',
-    timeline.finished and "Rotation" or "Rotation so far", fmt.plural(#timeline.lanes, "holder"))
-  out('<text x="16" y="42" fill="%s">replaces %s</text>', DIM, escape(timeline.from or "the default certificate"))
-  if timeline.to then out('<text x="16" y="58" fill="%s">with %s</text>', DIM, escape(timeline.to)) end
-  legend(out, 16, OLD, "old certificate")
-  legend(out, 136, WAY, "on its way to the edge")
-  legend(out, 300, NEW, "new certificate")
-  local overlap = timeline.overlap
-  if overlap then legend(out, 428, OVER, "both charged on dedicated IP addresses: " .. overlap_text(overlap), ".45") end
-  local step = tick_step(span)
-  for at = math.ceil(timeline.began / step) * step, timeline.ended, step do
-    out('<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#e2e8f0"/><text x="%.1f" y="%d" fill="%s" text-anchor="middle">%s'
-      .. "</text>", x(at), TOP - 4, x(at), bottom + 4, x(at), bottom + 20, DIM, fmt.clock(at))
-  end
+-- What is replaced with what, in words.
+local function subject(part)
+  if part.in_place then return "reimports " .. part.from end
+  return ("replaces %s"):format(part.from or "the default certificate"), part.to and "with " .. part.to
+end
+
+-- The lanes of one account, and the time both of its certificates were charged for behind them.
+local function lanes(out, frame, part, top)
+  local overlap, bottom = part.overlap, top + #part.lanes * LANE
   if overlap then
-    out('<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s" opacity=".25"><title>%s</title></rect>', x(overlap.began),
-      TOP - 4, math.max(1, x(overlap.ended) - x(overlap.began)), bottom - TOP + 8, OVER, overlap_text(overlap))
+    out('<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s" opacity=".25"><title>%s</title></rect>',
+      frame.x(overlap.began), top - 4, math.max(1, frame.x(overlap.ended) - frame.x(overlap.began)), bottom - top + 8, OVER,
+      overlap_text(overlap))
   end
   local wave
-  for index, lane in ipairs(timeline.lanes) do
-    local y = TOP + (index - 1) * LANE
+  for index, lane in ipairs(part.lanes) do
+    local y = top + (index - 1) * LANE
     if lane.wave ~= wave and index > 1 then
       out('<line x1="16" y1="%d" x2="%d" y2="%d" stroke="#cbd5e1" stroke-dasharray="2 3"/>', y, WIDTH - RIGHT, y)
     end
@@ -187,10 +186,82 @@ function M.svg(timeline)
     out('<text x="44" y="%d"%s>%s<title>%s</title></text>', y + 14, lane.problem and (' fill="%s"'):format(BAD) or "",
       escape(table_report.cut(lane.name, 24)) .. (lane.charged and " $" or ""),
       escape(lane.Id .. " " .. lane.name .. (lane.problem and ": " .. lane.problem or "")))
-    lane_bars(out, timeline, lane, y, x)
+    lane_bars(out, frame, part, lane, y)
+  end
+end
+
+-- Above the lanes of an account among many: which it is, and the same as above all where there is one.
+local function heading(out, part, y)
+  local replaced, with = subject(part)
+  out('<line x1="16" y1="%d" x2="%d" y2="%d" stroke="#94a3b8"/>', y + 6, WIDTH - RIGHT, y + 6)
+  out('<text x="16" y="%d" font-weight="600">Account %s<title>%s</title></text>', y + 22, escape(part.account or "?"),
+    escape(replaced .. (with and " " .. with or "")))
+  if part.overlap then out('<text x="%d" y="%d" fill="%s">%s</text>', LEFT, y + 22, DIM, overlap_text(part.overlap)) end
+end
+
+-- What is charged twice in any of them: for the legend.
+local function charged_twice(timeline, parts)
+  if not timeline.parts then return timeline.overlap and overlap_text(timeline.overlap) end
+  local charge, any, open = 0, false, false
+  for _, part in ipairs(parts) do
+    if part.overlap then any, charge, open = true, charge + part.overlap.charge, open or part.overlap.open end
+  end
+  return any and ("%s in all%s"):format(fmt.money(charge), open and " so far" or "") or nil
+end
+
+local function head(out, timeline, parts, count)
+  out("<title>Timeline of the rotation</title>")
+  out('<text x="16" y="24" font-size="15" font-weight="600">%s of %s%s</text>',
+    timeline.finished and "Rotation" or "Rotation so far", fmt.plural(count, "holder"),
+    timeline.parts and " in " .. fmt.plural(#parts, "account") or "")
+  if not timeline.parts then
+    local replaced, with = subject(timeline)
+    out('<text x="16" y="42" fill="%s">%s</text>', DIM, escape(replaced))
+    if with then out('<text x="16" y="58" fill="%s">%s</text>', DIM, escape(with)) end
+  end
+  legend(out, 16, OLD, "old certificate")
+  legend(out, 136, WAY, "on its way to the edge")
+  legend(out, 300, NEW, "new certificate")
+  local twice = charged_twice(timeline, parts)
+  if twice then legend(out, 428, OVER, "both charged on dedicated IP addresses: " .. twice, ".45") end
+end
+
+local HEADING = 32
+
+--- As an SVG document; of many accounts their lanes are below each other.
+---@param timeline certrotate.Timeline
+---@return string
+function M.svg(timeline)
+  local text = {}
+  local function out(format, ...) text[#text + 1] = format:format(...) end
+  local parts, count = timeline.parts or { timeline }, 0
+  for _, part in ipairs(parts) do count = count + #part.lanes end
+  local span, bottom = timeline.ended - timeline.began, TOP + count * LANE + (timeline.parts and #parts * HEADING or 0)
+  local height = bottom + 40
+  local frame = { began = timeline.began, ended = timeline.ended }
+  function frame.x(at)
+    return LEFT + (math.max(timeline.began, math.min(timeline.ended, at)) - timeline.began) / span * (WIDTH - LEFT - RIGHT)
+  end
+  out('<?xml version="1.0" encoding="UTF-8"?>\n<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" '
+    .. 'height="%d" font-family="system-ui,sans-serif" font-size="12" fill="%s" role="img">', WIDTH, height, WIDTH, height, INK)
+  out('<rect width="%d" height="%d" fill="#ffffff"/>', WIDTH, height)
+  head(out, timeline, parts, count)
+  local step = tick_step(span)
+  for at = math.ceil(timeline.began / step) * step, timeline.ended, step do
+    out('<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#e2e8f0"/><text x="%.1f" y="%d" fill="%s" text-anchor="middle">%s'
+      .. "</text>", frame.x(at), TOP - 4, frame.x(at), bottom + 4, frame.x(at), bottom + 20, DIM, fmt.clock(at))
+  end
+  local y = TOP
+  for _, part in ipairs(parts) do
+    if timeline.parts then
+      heading(out, part, y)
+      y = y + HEADING
+    end
+    lanes(out, frame, part, y)
+    y = y + #part.lanes * LANE
   end
   out("</svg>")
-  return table.concat(parts, "\n") .. "\n"
+  return table.concat(text, "\n") .. "\n"
 end
 
 return M
