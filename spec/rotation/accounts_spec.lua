@@ -5,6 +5,7 @@ local command = require("spec.support.command")
 local core = require("certrotate.core")
 local fleet_module = require("spec.support.fleet")
 local json = require("certrotate.json")
+local json_schema = require("spec.support.json_schema")
 
 local MAIN = "111122223333"
 local OTHERS = { "444455556666", "777788889999" }
@@ -368,26 +369,132 @@ describe("many accounts", function()
     assert.equal("UnknownReference", err.code)
   end)
 
-  it("on the command line take --role as often as there are accounts", function()
-    local function run(argv) return fleet:run(with_roles(argv), { timeout = 90 }) end
-    local code, out, problems = run(fleet:flags({ "inventory", "--json" }))
-    assert.equal(0, code, problems)
-    assert.equal(3, #assert(json.decode(out)).accounts)
-    local journals = fleet:path("journals")
-    code, out, problems = run(fleet:identity_flags({ "apply", "--policy", "cheapest", "--poll", "100ms", "--no-verify",
-      "--journal", journals, "--yes" }))
-    assert.equal(0, code, problems)
-    for account in pairs(references) do assert.truthy(out:find("Account " .. account, 1, true), out) end
-    for account, reference in pairs(references) do assert.equal(0, on(account, reference)) end
-    code, out = fleet:run({ "status", journals, "--role", role(OTHERS[1]) })
+  it("on the command line take --role as often as there are accounts; what is printed fits the schema", function()
+    local documents, journals = {}, fleet:path("journals")
+    -- What it came to by account, or the error's code.
+    local function run(code, argv)
+      argv[#argv + 1] = "--json"
+      local got, out, problems = fleet:run(with_roles(argv), { timeout = 90 })
+      assert.equal(code, got, out .. problems)
+      documents[#documents + 1] = { argv[1], out }
+      local results, text = {}, problems
+      for _, one in ipairs(json.decode(out).accounts) do results[one.account] = one.result or one.error.code end
+      return results, text
+    end
+    local picture = fleet:path("all.svg")
+    run(0, fleet:flags({ "inventory" }))
+    run(0, fleet:identity_flags({ "check" }))
+    run(0, fleet:identity_flags({ "plan" }))
+    run(0, fleet:identity_flags({ "apply", "--journal", journals }))   -- without --yes: the plans
+    run(3, fleet:flags({ "resume", journals }))
+    local argv = apply_flags()
+    for _ = 1, 4 do table.remove(argv) end   -- the roles come again
+    argv[#argv + 1] = "--timeline"
+    argv[#argv + 1] = picture
+    local results = run(0, argv)
+    for account, reference in pairs(references) do
+      assert.equal(0, on(account, reference))
+      assert.is_true(results[account].ok)
+    end
+    -- One picture, a lane a holder, account after account.
+    local svg = command.read(picture)
+    assert.equal("", command.shell(("python3 -c 'import sys,xml.dom.minidom;xml.dom.minidom.parse(sys.argv[1])' %s 2>&1")
+      :format(picture)))
+    local at = 0
+    for _, account in ipairs({ MAIN, OTHERS[1], OTHERS[2] }) do
+      local place = svg:find("Account " .. account, 1, true)
+      assert.is_true(place > at)
+      at = place
+    end
+    assert.truthy(svg:find("Rotation of 8 holders in 3 accounts", 1, true), svg)
+    assert.equal(8, select(2, svg:gsub("Deployed [^<]*: new certificate", "")))
+    local code, out = fleet:run({ "status", journals, "--role", role(OTHERS[1]), "--json", "--timeline", picture })
     assert.equal(0, code)
-    assert.truthy(out:find("finished; the old certificate is still there", 1, true), out)
-    code, out, problems = run(fleet:flags({ "resume", journals }))
-    assert.equal(3, code, out .. problems)
-    code, out, problems = run(fleet:flags({ "retire", journals, "--keep", "0s", "--yes" }))
-    assert.equal(0, code, out .. problems)
+    documents[#documents + 1] = { "status", out }
+    assert.equal("finished", json.decode(out).accounts[1].result.phase)
+    assert.truthy(command.read(picture):find("Rotation of 2 holders in 1 account<", 1, true))
+    results = run(3, fleet:flags({ "resume", journals }))
+    assert.same({ [MAIN] = "NothingToDo", [OTHERS[1]] = "NothingToDo", [OTHERS[2]] = "NothingToDo" }, results)
+    run(0, fleet:flags({ "retire", journals, "--keep", "0s" }))
+    -- Kept for a day by default: refused, in one; deleted already, in another.
+    run(4, fleet:flags({ "retire", journals, "--yes" }))
+    results = run(0, fleet:flags({ "retire", journals, "--keep", "0s", "--yes" }))
+    for account in pairs(references) do assert.is_true(results[account].deleted) end
+    run(4, fleet:flags({ "rollback", journals, "--yes" }))
+    assert.equal("", json_schema.problems(documents))
+    -- The schema is one that can fail: a field too many deep inside.
+    local broken = json.decode(documents[3][2])
+    broken.accounts[1].result.waves[1].surprise = true
+    assert.truthy(json_schema.problems({ { "plan", json.encode(broken) } }):find("surprise", 1, true))
+    local problems
     code, out, problems = fleet:run({ "apply", "plan.json", "--role", role(OTHERS[1]) })
     assert.equal(2, code)
     assert.truthy(problems:find("not a plan's file", 1, true), problems .. out)
+  end)
+
+  it("attach where the named distribution is, and replace nothing anywhere", function()
+    local bare
+    for _, one in ipairs(fleet:state().distributions) do
+      if one.reference == "" then bare = one.id end
+    end
+    local argv = fleet:identity_flags({ "apply", "--journal", fleet:path("journals"), "--yes", "--poll", "100ms",
+      "--no-verify", "--attach", bare, "--ssl-support-method", "sni-only" })
+    for at = #argv, 1, -1 do
+      if argv[at] == "--replace" then
+        table.remove(argv, at + 1)
+        table.remove(argv, at)
+      end
+    end
+    local code, out, problems = fleet:run(with_roles(argv))
+    assert.equal(0, code, out .. problems)
+    for account, reference in pairs(references) do assert.is_true(on(account, reference) >= 2) end
+    assert.equal(1, fleet:record().effects.updates)
+    assert.equal(1, fleet:record().effects.acm_imports)
+    assert.truthy(out:find("account " .. OTHERS[1] .. " has none of these distributions", 1, true), out)
+  end)
+
+  it("with their journals in S3 are gone on with on another machine, each by a name of its own", function()
+    -- The bucket is the main account's alone.
+    assert(fleet.simulator:control("buckets", { name = "rot-journal" }))
+    local place = "s3://rot-journal/prod/www"
+    assert(fleet.simulator:control("faults", { rules = {
+      { operation = "UpdateDistribution", account = MAIN, kind = "hang", when = "after", skip = 1, count = 1 },
+      { operation = "ImportCertificate", account = OTHERS[1], kind = "hang", when = "after", count = 1 },
+      { operation = "ListDistributions", account = OTHERS[2], kind = "hang", skip = 1, count = 1 } } }))
+    local argv = with_roles(fleet:identity_flags({ "apply", "--policy", "cheapest", "--poll", "100ms", "--no-verify",
+      "--journal", place, "--yes" }))
+    local process = command.start(argv, { environment = fleet:environment({ CERTROTATE_STATE = fleet:path("first") }) })
+    await_faults(process)
+    os.execute("kill -KILL " .. process.pid)
+    assert.is_number(process.wait(30))
+    process.close()
+    assert(fleet.simulator:control("faults", { clear = true }))
+    local names = {}
+    for key in pairs(fleet.simulator:control("buckets").buckets["rot-journal"].objects) do
+      local name = key:match("^prod/(.-)/")
+      names[name] = true
+    end
+    assert.same({ ["www.plans"] = true, ["www." .. MAIN] = true, ["www." .. OTHERS[1]] = true, locks = true }, names)
+    -- The other machine has neither the state nor the lock files; the dead one's leases are over after a while.
+    local elsewhere = { environment = { CERTROTATE_STATE = fleet:path("second") }, timeout = 90 }
+    local function go_on()
+      return fleet:run(with_roles(fleet:flags({ "resume", place, "--poll", "100ms", "--no-verify" })), elsewhere)
+    end
+    local code, out, problems = go_on()
+    assert.equal(4, code, out .. problems)
+    assert.truthy(out:find("Account " .. MAIN .. "\n[^\n]*lease"), out)
+    assert(fleet.simulator:control("clock", { advance = 400 }))
+    code, out, problems = go_on()
+    assert.equal(0, code, out .. problems)
+    all_done()
+    code, out, problems = fleet:run(with_roles(fleet:flags({ "status", place })), elsewhere)
+    assert.equal(0, code, problems)
+    assert.equal(3, select(2, out:gsub("finished; the old certificate is still there", "")))
+    code, out, problems = fleet:run(with_roles(fleet:flags({ "retire", place, "--keep", "0s", "--yes" })), elsewhere)
+    assert.equal(0, code, out .. problems)
+    -- A place that cannot be one is refused before anything.
+    code, out, problems = fleet:run(with_roles(fleet:flags({ "resume", "s3://rot-journal" })), elsewhere)
+    assert.equal(1, code, out)
+    assert.truthy(problems:find("the name behind the bucket is missing", 1, true), problems)
   end)
 end)

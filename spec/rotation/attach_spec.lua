@@ -192,7 +192,7 @@ describe("attaching", function()
     assert.has_error(function() aws:plan({ with = options.with, attach = {} }) end)
   end)
 
-  it("alone, by dedicated IP addresses, needs a place in the quota when it is planned and when it is begun; no overlap", function()
+  it("alone, by dedicated IP addresses, needs a place in the quota, when planned and when begun", function()
     local options = { with = fleet:new_identity(), attach = { bare[1] }, ssl_support_method = "vip", verify = false,
       trust = fleet.simulator.trust_file, dedicated_ip_quota = 1 }
     local none, err = aws:plan(options)

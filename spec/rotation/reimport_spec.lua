@@ -57,6 +57,14 @@ describe("a reimport", function()
     assert.equal(1, effects().acm_reimports)
     assert.is_nil(effects().acm_imports)
     assert.is_nil(fleet:record().operations.UpdateDistribution)
+    -- In the picture each is on its way until it was seen.
+    local journal = assert(require("certrotate.rotation.journal").load(fleet:path("journal")))
+    local timeline = require("certrotate.report.timeline")
+    local picture = assert(timeline.of(journal))
+    for _, lane in ipairs(picture.lanes) do assert.is_true(lane.deployed - lane.changed >= 1, lane.Id) end
+    local svg = timeline.svg(picture)
+    assert.truthy(svg:find("reimports " .. old, 1, true))
+    assert.equal(#users, select(2, svg:gsub("Seen [^<]*: new certificate", "")))
     -- A second resume finds it done.
     local again = assert(aws:resume(fleet:run_options()))
     assert.is_true(again.ok)
