@@ -102,7 +102,9 @@ local function retire(aws, journal, options)
   end
   local ok, err = same_account(aws, plan)
   if not ok then return nil, err end
-  local keep_until = state.ended + (options.keep or M.KEEP)
+  -- AWS's clock is known to the second only: where nothing is to be waited for, it does not matter.
+  local keep = options.keep or M.KEEP
+  local keep_until = keep > 0 and state.ended + keep or 0
   if options.dry_run then return look(aws, journal, state, keep_until, options) end
   if aws.loop:now() + aws:clock_offset() < keep_until then
     return refuse("KeepTime", ("kept for a rollback until %s; retire then, or pass --keep 0"):format(fmt.time(keep_until)))
