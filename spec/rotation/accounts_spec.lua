@@ -189,7 +189,8 @@ describe("many accounts", function()
     local slow = OTHERS[2]
     assert(fleet.simulator:control("settings?account=" .. slow, { rate_updates = 1 }))
     local order = {}
-    local report = assert(plan_of(open(), { policy_options = { parallel = 8 } }):run(run_options({ on_event = function(event)
+    local plan = plan_of(open(), { policy_options = { parallel = 8 } })
+    local report = assert(plan:run(run_options({ on_event = function(event)
       if event.type == "done" then order[#order + 1] = event.account end
     end })))
     assert.is_true(report.ok, json.encode(errors_of(report.accounts)))
@@ -276,7 +277,7 @@ describe("many accounts", function()
     all_done()
   end)
 
-  it("killed in mid-run, one before it was begun, one behind its import, one in a change, are finished by one resume", function()
+  it("killed before one was begun, behind an import, in a change, are all finished by one resume", function()
     assert(fleet.simulator:control("faults", { rules = {
       { operation = "UpdateDistribution", account = MAIN, kind = "hang", when = "after", skip = 1, count = 1 },
       { operation = "ImportCertificate", account = OTHERS[1], kind = "hang", when = "after", count = 1 },
@@ -298,7 +299,8 @@ describe("many accounts", function()
 
   it("may each have a certificate of their own replaced, by exact reference", function()
     local accounts = open()
-    local plan = plan_of(accounts, { replace = { [OTHERS[1]] = alike[OTHERS[1]], [OTHERS[2]] = references[OTHERS[2]] } })
+    local plan = plan_of(accounts, { replace = { [OTHERS[1]] = alike[OTHERS[1]],
+                                                 [OTHERS[2]] = references[OTHERS[2]] } })
     assert.same({ [MAIN] = "NothingToDo" }, errors_of(plan.accounts))
     assert.equal(alike[OTHERS[1]], plan.accounts[2].value.from)
     assert.equal(references[OTHERS[2]], plan.accounts[3].value.from)
@@ -316,7 +318,7 @@ describe("many accounts", function()
       return fleet:run(with_roles(fleet:flags({ name, "--certificate", fleet.simulator.files.new_certificate, "--chain",
         fleet.simulator.files.new_chain, "--private-key", fleet.simulator.files.new_key, "--json" }), { ... }))
     end
-    local code, out, problems = run("plan", role(OTHERS[1]) .. "  " .. alike[OTHERS[1]] .. "  # theirs", role(OTHERS[2]))
+    local code, out, problems = run("plan", role(OTHERS[1]) .. "  " .. alike[OTHERS[1]] .. " # theirs", role(OTHERS[2]))
     assert.equal(2, code, out)
     assert.truthy(problems:find("what is replaced there?", 1, true), problems)
     code, out, problems = fleet:run(with_roles(fleet:identity_flags({ "plan", "--json" }),
@@ -398,8 +400,8 @@ describe("many accounts", function()
     end
     -- One picture, a lane a holder, account after account.
     local svg = command.read(picture)
-    assert.equal("", command.shell(("python3 -c 'import sys,xml.dom.minidom;xml.dom.minidom.parse(sys.argv[1])' %s 2>&1")
-      :format(picture)))
+    local parse = "python3 -c 'import sys,xml.dom.minidom;xml.dom.minidom.parse(sys.argv[1])' %s 2>&1"
+    assert.equal("", command.shell(parse:format(picture)))
     local at = 0
     for _, account in ipairs({ MAIN, OTHERS[1], OTHERS[2] }) do
       local place = svg:find("Account " .. account, 1, true)

@@ -145,7 +145,7 @@ describe("attaching", function()
     assert.is_truthy(message:find("--method swap", 1, true))
   end)
 
-  it("without a certificate to replace leaves everybody else alone, and there is nothing to go back to or to retire", function()
+  it("without a certificate to replace leaves all others alone; there is nothing to go back to or to retire", function()
     local users, files = fleet:on(old), fleet.simulator.files
     local options = { with = fleet:new_identity(), attach = { bare[1], bare[2] }, ssl_support_method = "sni-only",
       trust = fleet.simulator.trust_file, verify = false, files = { certificate = files.new_certificate,
@@ -160,8 +160,8 @@ describe("attaching", function()
     assert(plan:save(fleet:path("plan")))
     plan = assert(plan_module.load(fleet:path("plan")))
     for change, problem in pairs({ ['"version": 4'] = "'from' is missing", ['"attach"'] = " has so far" }) do
-      command.write(fleet:path("broken"), (command.read(fleet:path("plan")):gsub(change, change:find("4") and '"version": 3'
-        or '"other"')))
+      command.write(fleet:path("broken"), (command.read(fleet:path("plan")):gsub(change,
+        change:find("4") and '"version": 3' or '"other"')))
       local none, err = plan_module.load(fleet:path("broken"))
       assert.is_nil(none)
       assert.is_truthy(err.message:find(problem, 1, true), err.message)
@@ -176,7 +176,8 @@ describe("attaching", function()
     local text = require("certrotate.report.summary").text(report)
     assert.is_nil(text:find("retire", 1, true), text)
     local journal = fleet:path("journal")
-    text = require("certrotate.report.status").text(assert(require("certrotate.rotation.status").read(journal)), journal)
+    local status = assert(require("certrotate.rotation.status").read(journal))
+    text = require("certrotate.report.status").text(status, journal)
     assert.is_truthy(text:find("From  the default certificate", 1, true), text)
     assert.is_nil(text:find("old certificate", 1, true), text)
     local none, err = aws:retire({ journal = journal, keep = 0 })

@@ -18,8 +18,8 @@ end
 
 --- The flag of every command that carries something out, or tells of it.
 function M.timeline_flag(command)
-  command:option("--timeline", "Draw the rotation into this SVG file: a lane a holder, and what was charged twice; with "
-    .. "--role account after account.")
+  command:option("--timeline", "Draw the rotation into this SVG file: a lane a holder, and what was charged twice; "
+    .. "with --role account after account.")
 end
 
 -- What cannot be drawn never changes how a rotation ended: it is said, and that is all.
@@ -30,7 +30,8 @@ local function draw(context, args, timeline)
     ok, err = require("certrotate.core").write_file(args.timeline, require("certrotate.report.timeline").svg(timeline))
   end
   if not ok then
-    context:say_error(("certrotate: no timeline was drawn: %s\n"):format(err and tostring(err) or "nothing was changed yet"))
+    context:say_error(("certrotate: no timeline was drawn: %s\n"):format(
+      err and tostring(err) or "nothing was changed yet"))
   end
 end
 

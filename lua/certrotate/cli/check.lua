@@ -15,8 +15,8 @@ function M.flags(command)
     :choices({ "swap", "reimport", "auto" })
   command:flag("--no-verify", "Do not look at the certificate really served after each wave.")
   command:option("--only", "Change only these distributions (ids)."):args("+")
-  command:option("--attach", "Give the new one to these distributions, which are on the default certificate so far; without "
-    .. "--replace to them alone.")
+  command:option("--attach", "Give the new one to these distributions, which are on the default certificate so far; "
+    .. "without --replace to them alone.")
     :args("+")
   command:option("--ssl-support-method", "How --attach serves it: sni-only, or vip (dedicated IP addresses, charged for).")
     :choices({ "sni-only", "vip" })

@@ -141,8 +141,8 @@ local RESULTS = {
 }
 
 -- With --role, an account each: what the command prints of one, or why it has nothing to.
-local ACCOUNTS = { inventory = true, check = true, plan = true, apply = true, resume = true, rollback = true, status = true,
-                   retire = true }
+local ACCOUNTS = { inventory = true, check = true, plan = true, apply = true, resume = true, rollback = true,
+                   status = true, retire = true }
 local function by_account(results)
   return object({ accounts = list(object({ account = STRING, role = STRING, ["journal?"] = STRING,
     ["result?"] = { anyOf = results }, ["error?"] = object({ kind = STRING, code = STRING, message = STRING,

@@ -148,8 +148,8 @@ end
 local function lane_bars(out, frame, part, lane, y)
   local function bar(from, to, colour, what)
     if to <= from then return end
-    out('<rect x="%.1f" y="%d" width="%.1f" height="%d" rx="2" fill="%s"><title>%s</title></rect>', frame.x(from), y + 4,
-      math.max(1, frame.x(to) - frame.x(from)), LANE - 8, colour, escape(what))
+    out('<rect x="%.1f" y="%d" width="%.1f" height="%d" rx="2" fill="%s"><title>%s</title></rect>',
+      frame.x(from), y + 4, math.max(1, frame.x(to) - frame.x(from)), LANE - 8, colour, escape(what))
   end
   local changed = lane.changed or frame.ended
   bar(frame.began, changed, OLD, "old certificate")
@@ -172,8 +172,8 @@ local function lanes(out, frame, part, top)
   local overlap, bottom = part.overlap, top + #part.lanes * LANE
   if overlap then
     out('<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s" opacity=".25"><title>%s</title></rect>',
-      frame.x(overlap.began), top - 4, math.max(1, frame.x(overlap.ended) - frame.x(overlap.began)), bottom - top + 8, OVER,
-      overlap_text(overlap))
+      frame.x(overlap.began), top - 4, math.max(1, frame.x(overlap.ended) - frame.x(overlap.began)), bottom - top + 8,
+      OVER, overlap_text(overlap))
   end
   local wave
   for index, lane in ipairs(part.lanes) do

@@ -247,7 +247,8 @@ local function with_options(self, options, fn)
   end)
 end
 
---- What can be known beforehand, an account each: `options` as for one (certrotate.CheckOptions), `replace` as for plan.
+--- What can be known beforehand, an account each: `options` as for one (certrotate.CheckOptions), `replace` as for
+--- plan.
 ---@param options table
 ---@return certrotate.AccountResult[]?   value: certrotate.CheckResult
 ---@return certrotate.Error?   where `replace` names nothing in any account
@@ -277,7 +278,7 @@ end
 ---@class certrotate.AccountsReport
 ---@field ok boolean       every account that had something to do did it
 ---@field changed integer
----@field accounts certrotate.AccountResult[]   value: certrotate.Report; each with `journal`, where it can be gone on with
+---@field accounts certrotate.AccountResult[]   value: certrotate.Report; `journal`: what can be gone on with
 
 M.journal = account_plans.journal
 

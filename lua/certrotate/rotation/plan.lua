@@ -204,9 +204,9 @@ local function attaches(holders)
 end
 
 --- A plan from facts; no I/O, no clock.
----@param facts table  from?, store, holders, units?, left_out, findings, identity (CertificateInfo), files, policy, now,
----                    endpoint, deploy_seconds?, call_seconds?, call_interval?, expected?, windows?, probes?, cost?,
----                    settings?, method?, method_reason?, stored? (reimport: CertificateInfo of what is replaced)
+---@param facts table  from?, store, holders, units?, left_out, findings, identity (CertificateInfo), files, policy,
+---                    now, endpoint, deploy_seconds?, call_seconds?, call_interval?, expected?, windows?, probes?,
+---                    cost?, settings?, method?, method_reason?, stored? (reimport: CertificateInfo of what is replaced)
 ---@return certrotate.Plan?
 ---@return certrotate.Error?
 ---@return table<string, certrotate.Gate>? gates   functions its waves name
@@ -433,7 +433,9 @@ local function check_shape(data)
     for _, holder in ipairs(wave.holders) do
       if type(holder) ~= "table" or type(holder.Id) ~= "string" then return ("wave %d has no list of holders"):format(i) end
       local attach = holder.attach
-      if data.from == nil and attach == nil then return ("wave %d does not say what %s has so far"):format(i, holder.Id) end
+      if data.from == nil and attach == nil then
+        return ("wave %d does not say what %s has so far"):format(i, holder.Id)
+      end
       if attach ~= nil and (type(attach) ~= "table" or type(attach.SSLSupportMethod) ~= "string"
         or type(attach.MinimumProtocolVersion) ~= "string") then
         return ("wave %d does not say how %s is attached to"):format(i, holder.Id)

@@ -135,8 +135,8 @@ function M.look(aws, journal, options)
   if not ok then return nil, err end
   if plan.method == "reimport" then return look_in_place(aws, journal, options.identity) end
   if not plan.from then
-    return refuse("NothingReplaced", "this rotation replaced no certificate: the distributions it attached to stay where "
-      .. "they are")
+    return refuse("NothingReplaced", "this rotation replaced no certificate: the distributions it attached to stay "
+      .. "where they are")
   end
   local forward = state.forward or state
   if forward.retired then

@@ -91,8 +91,9 @@ function M.new(options, real)
   return sim
 end
 
---- The same AWS as another account sees it: its own certificates, distributions, bill and rates, and settings of its own
---- where they were changed for it; all else, the clock, faults, record and credentials too, is that of the whole simulation.
+--- The same AWS as another account sees it: its own certificates, distributions, bill and rates, and settings of its
+--- own where they were changed for it; all else, the clock, faults, record and credentials too, is that of the whole
+--- simulation.
 ---@param sim certrotate.simulator.Simulation
 ---@param account_id? string   nil: the main one
 ---@return certrotate.simulator.Simulation
