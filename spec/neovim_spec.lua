@@ -333,13 +333,7 @@ describe("the Neovim plugin", function()
     -- The certificate most use now, and one to replace it by: new, old, new, … in turn.
     local function turn()
       local simulator = fleet.simulator
-      local counts, current = {}, nil
-      for _, distribution in ipairs(fleet:state().distributions) do
-        local reference = distribution.reference or ""
-        counts[reference] = (counts[reference] or 0) + 1
-        if reference ~= "" and (not current or counts[reference] > counts[current]) then current = reference end
-      end
-      local which = current == simulator.old_reference and "new" or "old"
+      local current, which = fleet:most_used()
       local plan = PLAN:gsub("@OLD@", current):gsub("@(%u+)@", { CERTIFICATE = simulator.files[which .. "_certificate"],
         KEY = simulator.files[which .. "_key"], CHAIN = simulator.files[which .. "_chain"] })
       return plan, current

@@ -2,6 +2,7 @@
 local certrotate = require("certrotate")
 local command = require("spec.support.command")
 local fleet_module = require("spec.support.fleet")
+local neovim = require("spec.support.neovim")
 local terminal = require("spec.support.terminal")
 
 local README = command.read("README.md")
@@ -130,6 +131,32 @@ describe("the README", function()
     assert.same({}, fleet:on(fleet.simulator.old_reference))
   end)
 
+  it("shows a role's session, and many accounts at once", function()
+    local begin = blocks("A script", "lua")[1]:match("^(.-)\n\nlocal plan")
+    begin = replaced(begin, 'profile = "prod"', ('profile = "prod", edge = %q'):format(fleet.simulator.edge))
+    local examples = blocks("Credentials", "lua")
+    local one, many = examples[1], examples[2]
+    local current, which = fleet:most_used()
+    local account = one:match("iam::(%d+):role/CertRotator")
+    local theirs = fleet:other_account(account, which == "old" and "new" or "old", 2)
+    for name, parts in pairs({ fullchain = { "certificate", "chain" }, privkey = { "key" } }) do
+      local text = ""
+      for _, part in ipairs(parts) do text = text .. command.read(fleet.simulator.files[which .. "_" .. part]) end
+      command.write(home .. "/" .. name .. ".pem", text)
+    end
+    many = replaced(many, '"arn:aws:acm:us-east-1:111122223333:certificate/…"', ("%q"):format(current))
+    many = replaced(many, 'journal = "www.journals"', 'poll = 0.1, journal = "www.journals"')
+    command.write(home .. "/accounts.lua", table.concat({ begin, one, many }, "\n"))
+    local mine = #fleet:on(current)
+    local out = interpret("accounts.lua", "")
+    assert.matches("^" .. account .. "\n", out)
+    assert.matches("\nAccount " .. account, out)
+    assert.truthy(out:find(("\n111122223333\t%d\n%s\t2\n"):format(mine, account), 1, true), out)
+    assert.same({}, fleet:on(current))
+    assert.same({}, fleet:on(theirs, account))
+    assert.truthy(command.read(home .. "/www.journals/" .. account .. ".journal"))
+  end)
+
   it("shows a policy", function()
     local text = "return { " .. blocks("A script", "lua")[2] .. " }"
     local policy = assert(assert((loadstring or load)(text))()).policy -- luacheck: ignore 113
@@ -140,6 +167,75 @@ describe("the README", function()
     assert.equal(900, waves[1].soak)
     assert.equal(4, waves[2].parallel)
     assert.equal("E2", waves[2].holders[1].Id)
+  end)
+
+  it("shows commands and Lua for Neovim", function()
+    local current, which = fleet:most_used()
+    local files, simulator = fleet.simulator.files, fleet.simulator
+    local folder = home .. "/editor"
+    command.shell("mkdir " .. command.quote(folder))
+    local lines, edge = {}, " --edge " .. simulator.edge
+    -- What stands before the remark behind it; <Tab> and whatever completes the line is typed.
+    for line in blocks("Neovim", "vim")[1]:gmatch("[^\n]+") do lines[#lines + 1] = line:match("^:(.-)%s*$") end
+    for i, line in ipairs(lines) do
+      line = line:gsub("%s+\" .*$", "")
+      if line:find("<Tab>", 1, true) then
+        line = ("%s --certificate %s --private-key %s --chain %s --trust %s --policy cheapest --dedicated-ip-quota 4 "
+          .. "--poll 100ms --journal www.journal"):format(line, files[which .. "_certificate"], files[which .. "_key"],
+          files[which .. "_chain"], simulator.trust_file) .. edge
+      elseif line:find("verify", 1, true) then
+        line = replaced(line, "www.example.com", "www.shop.example") .. edge
+      end
+      lines[i] = ("%q"):format(line)
+    end
+    local out = neovim.run(([[
+      vim.cmd("cd " .. vim.fn.fnameescape(%q))
+      local shown = {}
+      T.answer("yes")
+      for _, line in ipairs({ %s }) do
+        if line:find("<Tab>", 1, true) then
+          T.wait(function() return #vim.fn.getcompletion("CertRotate plan --replace shop", "cmdline") > 0 end, "an inventory")
+          T.keys(":" .. line .. "<CR>")
+          T.line("Replace")
+        else
+          vim.cmd(line)
+        end
+        if line:find("inventory", 1, true) then T.line("USED BY") end
+        if line:find("apply", 1, true) then T.notified("holders changed in ") end
+        if line:find("resume", 1, true) then T.wait(function() return #T.notices > 1 end) end
+        if line:find("verify", 1, true) then T.line("SHA-256") end
+        shown[#shown + 1] = vim.fn.bufname() .. "\n" .. T.text()
+      end
+      return { shown = shown, notices = T.notices }
+    ]]):format(folder, table.concat(lines, ", ")), { environment = fleet:environment() })
+    local expected = { "certrotate://inventory\n.*USED BY", "certrotate://plan/.*\nReplace ", "certrotate://plan/",
+      "certrotate://log.*\n.*Z done wave", "certrotate://log", "certrotate://status.*\n.*the old certificate is still there",
+      "certrotate://verify.*\n.*SHA%-256 %x+", "health", "^" .. neovim.root .. "/doc/certrotate.txt\n" }
+    for i, pattern in ipairs(expected) do assert.matches(pattern, out.shown[i]) end
+    assert.equal(#expected, #out.shown)
+    -- Told once at the end, and again by the resume of what was finished.
+    assert.equal(2, #out.notices)
+    for _, notice in ipairs(out.notices) do assert.matches("^certrotate: 6 of 6 holders changed in ", notice) end
+    assert.same({}, fleet:on(current))
+    out = neovim.run(blocks("Neovim", "lua")[1] .. "\nreturn T.notified('DEDICATED IP')", { environment = {
+      AWS_CONFIG_FILE = home .. "/config", AWS_SHARED_CREDENTIALS_FILE = home .. "/credentials" } })
+    assert.truthy(out:find(fleet.simulator.old_reference, 1, true), out)
+  end)
+
+  it("shows declared certificates and gates of one's own as they are read", function()
+    local path = home .. "/certrotate.lua"
+    command.write(path, blocks("Certificates kept in order", "lua")[1])
+    local config = assert(require("certrotate.rotation.reconcile.config").load(path))
+    assert.same({ "www", "shop" }, { config.certificates[1].name, config.certificates[2].name })
+    command.write(path, blocks("A script", "lua")[3])
+    local policy = assert(require("certrotate.rotation.policy_file").load(path))
+    local gate, rate = policy.gates.errors, 0.02
+    rawset(_G, "my_error_rate", function() return rate end)
+    finally(function() rawset(_G, "my_error_rate", nil) end)
+    assert.same({ false, "error rate is 0.02" }, { gate({ ids = {}, now = 1000, settled = 0 }) })
+    rate = 0
+    assert.equal(60, gate({ ids = {}, now = 1000, settled = 900 }))
+    assert.is_true(gate({ ids = {}, now = 1000, settled = 0 }))
   end)
 
   it("names every command and every kind of error", function()

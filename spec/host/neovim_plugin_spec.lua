@@ -20,12 +20,7 @@ describe("Neovim during a rotation", function()
   -- The flags of the next plan: to the new certificate, back to the old one, …
   local function plan()
     turn = turn + 1
-    local simulator, which, most, current = account.simulator, turn % 2 == 1 and "new" or "old", {}, nil
-    for _, distribution in ipairs(account:state().distributions) do
-      local reference = distribution.reference or ""
-      most[reference] = (most[reference] or 0) + 1
-      if reference ~= "" and (not current or most[reference] > most[current]) then current = reference end
-    end
+    local simulator, current, which = account.simulator, account:most_used()
     local files = simulator.files
     return ("plan --replace %s --certificate %s --private-key %s --chain %s --trust %s --edge %s --dedicated-ip-quota 4 "
       .. "--policy cheapest --canary 1 --poll 200ms --journal %s"):format(current, files[which .. "_certificate"],

@@ -123,14 +123,52 @@ function M:configurations()
   return list
 end
 
---- Ids on a reference.
-function M:on(reference)
+--- Ids on a reference, in this account or another.
+function M:on(reference, account)
   local list = {}
-  for _, distribution in ipairs(self:state().distributions) do
+  local state = account and assert(self.simulator:control("state?account=" .. account)) or self:state()
+  for _, distribution in ipairs(state.distributions) do
     if distribution.reference == reference then list[#list + 1] = distribution.id end
   end
   table.sort(list)
   return list
+end
+
+--- The certificate of most distributions, and the files' name ("new", "old") of the one to replace it by.
+---@return string reference
+---@return string which
+function M:most_used()
+  local count, current = {}, nil
+  for _, distribution in ipairs(self:state().distributions) do
+    local reference = distribution.reference or ""
+    count[reference] = (count[reference] or 0) + 1
+    if reference ~= "" and (not current or count[reference] > count[current]) then current = reference end
+  end
+  return current, current == self.simulator.old_reference and "new" or "old"
+end
+
+--- Another account, with a role that may be assumed, a certificate in its ACM and distributions on it.
+---@param account string     12 digits
+---@param which string       "old" or "new": the simulator's certificate
+---@param count integer
+---@return string reference
+---@return string role       ARN
+function M:other_account(account, which, count)
+  local simulator, files, role = self.simulator, self.simulator.files, "arn:aws:iam::" .. account .. ":role/CertRotator"
+  assert(simulator:control("roles", { arn = role }))
+  local reference = assert(simulator:control("certificates?account=" .. account, {
+    certificate = command.read(files[which .. "_certificate"]), private_key = command.read(files[which .. "_key"]),
+    chain = command.read(files[which .. "_chain"]),
+  })).reference
+  local text = require("certrotate.simulator.seed_template").write({
+    caller_reference = account, aliases = {}, enabled = true, staging = false, policy = "", http_version = "http2",
+    behaviors = 1, comment = "of " .. account, origin = "origin.example.net",
+    viewer = { store = "acm", reference = reference, method = "sni-only", minimum = "TLSv1.2_2021" },
+  })
+  for i = 1, count do
+    assert(simulator:control(("distributions?account=%s&id=E%s%d"):format(account, account:sub(1, 6), i), text))
+  end
+  return reference, role
 end
 
 --- Another client gives a distribution another certificate (or changes anything else by `edit`), behind our back.
