@@ -155,6 +155,31 @@ describe("the Neovim plugin", function()
       assert.same({}, out.notices)
     end)
 
+    it("shows its pages in one window, and goes back from page to page", function()
+      local out = run([[
+        local shown = {}
+        local function look() shown[#shown + 1] = ("%s %d"):format(vim.fn.bufname(), #vim.api.nvim_list_wins()) end
+        vim.cmd("edit mine")
+        vim.cmd("CertRotate inventory")
+        T.line("USED BY")
+        local folded = vim.fn.foldclosed(T.line("@OLD@") + 1) ~= -1
+        look()
+        vim.cmd("CertRotate verify shop.example --edge 127.0.0.1:1")
+        look()
+        vim.cmd("wincmd p | CertRotate verify shop.example --edge 127.0.0.1:1 | vertical CertRotate verify x.example")
+        look()
+        T.keys("q")
+        look()
+        folded = folded and vim.fn.foldclosed(T.line("@OLD@") + 1) ~= -1
+        T.keys("q")
+        look()
+        return { shown = shown, folded = folded }
+      ]])
+      assert.same({ "certrotate://inventory 2", "certrotate://verify 2", "certrotate://verify 2",
+                    "certrotate://inventory 2", "mine 1" }, out.shown)
+      assert.is_true(out.folded)
+    end)
+
     it("begins a plan from the inventory, with the flags that name the account", function()
       local out = run([[
         vim.cmd("CertRotate inventory --region us-east-1 --edge @EDGE@")
@@ -172,11 +197,14 @@ describe("the Neovim plugin", function()
     it("completes without waiting, from an inventory read in the background", function()
       local config = fleet:path("aws-config")
       command.write(config, "[default]\n[profile prod]\nregion = us-east-1\n[profile stage]\n")
+      local credentials = fleet:path("aws-credentials")
+      command.write(credentials, "[keys]\naws_access_key_id = AKIDEXAMPLE\n")
       local out = run([[
         local function complete(line) return vim.fn.getcompletion("CertRotate " .. line, "cmdline") end
         local out = { names = complete(""), some = complete("re"), flags = complete("plan --p"),
                       choice = complete("plan --store "),
                       used = complete("plan --policy cheapest --pol"), profile = complete("inventory --profile p"),
+                      profiles = complete("inventory --profile="),
                       equals = complete("plan --store=a"), files = complete("status /etc/hostn"), none = complete("nonsense "),
                       policy = complete("plan --policy c") }
         local began = vim.loop.hrtime()
@@ -192,7 +220,7 @@ describe("the Neovim plugin", function()
         out.abbreviated = vim.fn.getcompletion("CertR inv", "cmdline")
         out.notices = T.notices
         return out
-      ]], { environment = { AWS_CONFIG_FILE = config } })
+      ]], { environment = { AWS_CONFIG_FILE = config, AWS_SHARED_CREDENTIALS_FILE = credentials } })
       assert.matches("^inventory plan apply resume status ", table.concat(out.names, " "))
       assert.same({ "resume" }, out.some)
       assert.same({ "--parallel", "--passphrase-file", "--pause", "--policy", "--poll", "--price", "--private-key", "--probes",
@@ -200,6 +228,7 @@ describe("the Neovim plugin", function()
       assert.same({ "acm", "iam" }, out.choice)
       assert.same({ "--poll" }, out.used)
       assert.same({ "prod" }, out.profile)
+      assert.same({ "--profile=default", "--profile=keys", "--profile=prod", "--profile=stage" }, out.profiles)
       assert.same({ "--store=acm" }, out.equals)
       assert.same({ "/etc/hostname" }, out.files)
       assert.same({}, out.none)
@@ -299,6 +328,27 @@ describe("the Neovim plugin", function()
         table.sort(states)
         local stayed = vim.api.nvim_get_current_win() == window and #vim.tbl_keys(moved)
         local after = require("certrotate.neovim").statusline()
+        -- A minute later the corner still tells the end, until somebody is there.
+        local function cornered()
+          for _, one in ipairs(vim.api.nvim_list_wins()) do
+            if vim.api.nvim_win_get_config(one).relative ~= "" then return T.text(vim.api.nvim_win_get_buf(one)) end
+          end
+        end
+        local hrtime, drawn = vim.loop.hrtime, vim.cmd
+        vim.loop.hrtime = function() return hrtime() + 60e9 end
+        local draw = function()
+          local done
+          vim.cmd = function(...) done = true return drawn(...) end
+          require("certrotate.neovim.corner").update()
+          T.wait(function() return done end)
+          vim.cmd = drawn
+        end
+        draw()
+        local told = cornered()
+        vim.cmd("doautocmd CursorMoved")
+        draw()
+        local left = cornered()
+        vim.loop.hrtime = hrtime
         vim.cmd("CertRotate log")
         local log, log_filetype = T.text(), vim.bo.filetype
         vim.cmd("CertRotate status @DIR@/first")
@@ -306,7 +356,7 @@ describe("the Neovim plugin", function()
         vim.cmd("CertRotate log @DIR@/first")
         return { reviewed = reviewed, filetype = filetype, asked = T.asked, refused = refused, unread = unread, stayed = stayed,
                  states = states, after = after, corner = corner, ended = T.notices[2], level = T.levels[2], log = log,
-                 log_filetype = log_filetype, status = status, count = #T.notices }
+                 log_filetype = log_filetype, status = status, count = #T.notices, told = told, left = left }
       ]])
       assert.matches("^a apply", out.reviewed)
       assert.matches("9 holders in about", out.reviewed)
@@ -319,6 +369,8 @@ describe("the Neovim plugin", function()
       assert.matches("certrotate: wave 1/%d, %d/1 Deployed", table.concat(out.states, "\n"))
       assert.equal("", out.after)
       assert.matches("%[#.*%] %d/9", out.corner)
+      assert.matches("%[#+%] 9/9  done", out.told)
+      assert.is_nil(out.left)
       assert.equal("certrotate: 9 of 9 holders changed in ", out.ended:sub(1, 38))
       assert.equal(2, out.level)
       assert.equal(2, out.count)
@@ -362,7 +414,10 @@ describe("the Neovim plugin", function()
         local status, count = T.text(), #T.notices
         T.keys("r--poll 100ms<CR>")
         T.wait(function() return #T.notices > count end)
-        return { twice = twice, said = said, ended = ended, log = log, status = status, resumed = T.notices[count + 1] }
+        T.keys("Rr")
+        local over, finished = T.notices[count + 2], T.lines()[1]
+        return { twice = twice, said = said, ended = ended, log = log, status = status, resumed = T.notices[count + 1],
+                 over = over, finished = finished }
       ]])
       assert.matches("second is being worked on in this Neovim", out.twice)
       assert.equal("certrotate: finishing what was begun, then stopping; again to cut it off", out.said)
@@ -371,6 +426,9 @@ describe("the Neovim plugin", function()
       assert.matches("holders are being changed", out.status)
       assert.matches("To go on: :CertRotate resume ", out.status)
       assert.equal("certrotate: 9 of 9 holders changed in ", out.resumed:sub(1, 38))
+      assert.matches("^r resume   L log   ", out.status)
+      assert.matches("^L log   ", out.finished)
+      assert.equal("certrotate: nothing is left to be done here", out.over)
       assert.same({}, fleet:on(current))
     end)
 

@@ -5,10 +5,11 @@ local api = vim.api
 local uv = vim.uv or vim.loop
 
 local WIDTH = 62
-local LINGER = 5   -- seconds an ended run is still shown
+local LINGER = 5   -- seconds an ended run is shown at least, and until somebody did something at the editor
 
 local buffer, window, timer
 local shown = {}   -- list of certrotate.neovim.Progress
+local touched      -- monotonic seconds when the cursor last moved
 
 local function close()
   if window and api.nvim_win_is_valid(window) then api.nvim_win_close(window, true) end
@@ -22,6 +23,11 @@ local function place(height)
     width = math.max(1, math.min(WIDTH, vim.o.columns - 2)), height = height, style = "minimal", border = "rounded",
     focusable = false, zindex = 40,
   }
+end
+
+-- Whoever is away, or types while the message of the end is there and gone, still finds how it ended.
+local function lingers(progress, now)
+  return now - progress.ended < LINGER or not touched or touched < progress.ended
 end
 
 -- A window floats in one tab page: in another one it is opened again.
@@ -47,7 +53,7 @@ local function draw()
   vim.cmd("redrawstatus!")   -- status lines that show `statusline()`
   local lines, now, kept = {}, uv.hrtime() / 1e9, {}
   for _, progress in ipairs(shown) do
-    if not progress.ended or now - progress.ended < LINGER then
+    if not progress.ended or lingers(progress, now) then
       kept[#kept + 1] = progress
       for _, line in ipairs(progress:lines(math.min(WIDTH, vim.o.columns - 2))) do lines[#lines + 1] = line end
     end
@@ -59,6 +65,7 @@ local function draw()
       timer:stop()
       timer:close()
       timer = nil
+      api.nvim_create_augroup("certrotate_corner", {})   -- emptied
     end
     return
   end
@@ -84,6 +91,10 @@ function M.add(progress)
   shown[#shown + 1] = progress
   if not timer then
     timer = uv.new_timer()
+    api.nvim_create_autocmd({ "CursorMoved", "CursorMovedI", "CmdlineEnter" }, {
+      group = api.nvim_create_augroup("certrotate_corner", {}),
+      callback = function() touched = uv.hrtime() / 1e9 end,
+    })
     timer:start(1000, 1000, vim.schedule_wrap(draw))
   end
   M.update()

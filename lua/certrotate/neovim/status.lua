@@ -8,7 +8,15 @@ local view_module = require("certrotate.neovim.view")
 
 local M = {}
 
-local HINT = "r resume   L log   R read again   q close   g? more"
+local HINT = "L log   R read again   q close   g? more"
+
+-- What goes on with a rotation; nothing where all is done.
+local function verb_of(status)
+  if status.phase == "rolling back" then return "rollback" end
+  local over = status.phase == "finished" or status.phase == "rolled back" or status.phase == "retired"
+  if not over or #status.failed > 0 then return "resume" end
+  return nil
+end
 
 -- Runs are begun with the flags the journal was opened with.
 local function work_of(verb, status)
@@ -52,11 +60,13 @@ function M.rollback(args)
   end)
 end
 
--- A command to look at first: a journal does not know by which profile its account is reached. A run of this Neovim
--- does.
-local function type_resume(self)
+-- The command is typed, to be looked at first: a journal does not know by which profile its account is reached. A run of
+-- this Neovim does.
+local function type_verb(self)
+  if not self.verb then return message.say("nothing is left to be done here", "INFO") end
   local run = run_module.find(self.args.journal)
-  arguments.type(("resume %s %s"):format(arguments.file(self.args.journal), arguments.account_flags(run and run.args or {})))
+  arguments.type(("%s %s %s"):format(self.verb, arguments.file(self.args.journal),
+    arguments.account_flags(run and run.args or {})))
 end
 
 local function read(self)
@@ -66,7 +76,9 @@ local function read(self)
     return message.fail(err)
   end
   local text = message.wording(require("certrotate.report.status").text(status, message.path(self.args.journal)))
-  self:show(rotation_page.page({ HINT, "" }, text, status.plan, self.args))
+  self.verb = verb_of(status)
+  local hint = (self.verb and "r " .. self.verb .. "   " or "") .. HINT
+  self:show(rotation_page.page({ hint, "" }, text, status.plan, self.args))
 end
 
 ---@param args table
@@ -77,7 +89,7 @@ function M.command(args, mods)
   args.journal = vim.fn.fnamemodify(args.journal, ":p")
   local self = view_module.open({
     name = "status/" .. message.tail(args.journal), filetype = "certrotate-status", mods = mods, keys = {
-      { "r", "resume: the command", type_resume },
+      { "r", "go on: the command", type_verb },
       { "L", "log", function(view) require("certrotate.neovim.log").command({ journal = view.args.journal }, "") end },
       { "R", "read again", read },
     },

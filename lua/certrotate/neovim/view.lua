@@ -14,6 +14,7 @@ local api = vim.api
 ---@class certrotate.neovim.View
 ---@field buffer integer
 ---@field page certrotate.neovim.Page
+---@field before? certrotate.neovim.View     whose window it was given
 local View = {}
 View.__index = View
 
@@ -88,8 +89,20 @@ local function named(name)
   return nil
 end
 
---- Opens a view, or goes to it where it is open already.
----@param options { name: string, filetype: string, keys?: table[], mods?: string }   mods: "vertical", "tab", …
+-- A window of this tab page with a view in it, the current one first; not one that floats.
+local function window_of_views()
+  local windows = api.nvim_tabpage_list_wins(0)
+  table.insert(windows, 1, api.nvim_get_current_win())
+  for _, window in ipairs(windows) do
+    if views[api.nvim_win_get_buf(window)] and api.nvim_win_get_config(window).relative == "" then return window end
+  end
+  return nil
+end
+
+--- Opens a view, or goes to it where it is open already. Views share a window, at least as high as one of help, as
+--- help does: one above the other none would have room to be read.
+---@param options { name: string, filetype: string, keys?: table[], mods?: string }
+---   mods: "vertical", "tab", …: a window of its own
 ---@return certrotate.neovim.View
 function M.open(options)
   local name = "certrotate://" .. options.name
@@ -100,7 +113,16 @@ function M.open(options)
       return self
     end
   end
-  vim.cmd(("%s sbuffer %d"):format(options.mods or "", self.buffer))
+  local mods = options.mods or ""
+  local shared = mods == "" and window_of_views()
+  if shared then
+    api.nvim_set_current_win(shared)
+    self.before = M.current()
+    vim.cmd(("buffer %d"):format(self.buffer))
+  else
+    vim.cmd(("%s sbuffer %d"):format(mods, self.buffer))
+    if mods == "" then api.nvim_win_set_height(0, math.max(api.nvim_win_get_height(0), vim.o.helpheight)) end
+  end
   return self
 end
 
@@ -163,8 +185,14 @@ function View:tell(text)
   self:show({ lines = vim.split(text, "\n", { plain = true }) })
 end
 
+--- Away with it; the view whose window it was given comes back.
 function View:close()
-  if self:alive() then vim.cmd("bwipeout! " .. self.buffer) end
+  if not self:alive() then return end
+  local before = self.before
+  if before and before ~= self and before:alive() and #before:windows() == 0 then
+    for _, window in ipairs(self:windows()) do api.nvim_win_set_buf(window, before.buffer) end
+  end
+  vim.cmd("bwipeout! " .. self.buffer)
 end
 
 --- The detail of the line the cursor is on, in a window that goes away with the next move; asked for again, it is
