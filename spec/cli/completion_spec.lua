@@ -10,7 +10,9 @@ describe("completion", function()
   setup(function()
     folder = command.directory()
     assert.equal("", command.shell("cmake --install build --prefix " .. command.quote(folder) .. " 2>&1 >/dev/null"))
-    command.write(folder .. "/zebra.pem", "")
+    for _, name in ipairs({ "zebra.pem", "www.journal", "www.svg" }) do command.write(folder .. "/" .. name, "") end
+    command.write(folder .. "/aws-config", "[default]\n[profile 'live shop']\n[ profile prod ]\n[services local]\n")
+    command.write(folder .. "/aws-credentials", "[keys]\naws_access_key_id = AKIDEXAMPLE\n")
     command.write(folder .. "/zshrc", ("PS1='> '\nfpath=(%s/share/zsh/site-functions $fpath)\n"
       .. "autoload -Uz compinit && compinit -u -d %s/zcompdump\n"):format(folder, folder))
     command.write(folder .. "/bashrc", ("PS1='> '\nbind 'set show-all-if-ambiguous on'\n"
@@ -29,9 +31,10 @@ describe("completion", function()
   }
 
   for _, shell in ipairs({ "bash", "zsh", "fish" }) do
-    it("completes commands, flags, choices and files in " .. shell, function()
+    it("completes commands, flags, choices, profiles, journals and files in " .. shell, function()
       local shown = terminal.start(SHELLS[shell](), { folder = folder, environment = {
         HOME = folder, ZDOTDIR = folder, XDG_CONFIG_HOME = folder .. "/config", XDG_DATA_HOME = folder .. "/data",
+        AWS_CONFIG_FILE = folder .. "/aws-config", AWS_SHARED_CREDENTIALS_FILE = folder .. "/aws-credentials",
         PATH = folder .. "/bin:" .. os.getenv("PATH"), TERM = "screen", LC_ALL = "C.UTF-8",
       } })
       finally(function() shown:close() end)
@@ -50,6 +53,11 @@ describe("completion", function()
       completed("certrotate check --certificate zeb", "--certificate zebra.pem")
       completed("certrotate plan --policy chea", "--policy cheapest")
       completed("certrotate status zeb", "certrotate status zebra.pem")
+      completed("certrotate status ww", "certrotate status www.journal")
+      completed("certrotate reconcile zeb", "certrotate reconcile zebra.pem")
+      completed("certrotate inventory --profile pr", "--profile prod")
+      completed("certrotate plan --profile k", "--profile keys")
+      completed("certrotate status --profile li", "--profile live\\ shop")
       completed("certrotate completion fi", "certrotate completion fish")
       completed("certrotate verify --json --no", "certrotate verify --json --no")   -- nothing of another command
     end)

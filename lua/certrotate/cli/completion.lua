@@ -39,6 +39,21 @@ local function valued(commands, common)
   return list
 end
 
+-- Names of profiles, as credentials/files.lua finds them, by sed: of the config file and of the credentials file.
+local CONFIG_PROFILES = [=[sed -n -e 's/^[[:blank:]]*\[[[:blank:]]*default[[:blank:]]*\].*/default/p' ]=]
+  .. [=[-e "s/^[[:blank:]]*\[[[:blank:]]*profile[[:blank:]]\{1,\}[\"']\{0,1\}\([^]\"']*[^]\"'[:blank:]]\).*/\1/p" ]=]
+local CREDENTIALS_PROFILES = [=[sed -n 's/^[[:blank:]]*\[[[:blank:]]*\([^]]*[^][:blank:]]\).*/\1/p' ]=]
+
+-- For bash and zsh.
+local function say_profiles(say)
+  say("_certrotate_profiles() {")
+  say("  {")
+  say("    %s-- \"${AWS_CONFIG_FILE:-$HOME/.aws/config}\"", CONFIG_PROFILES)
+  say("    %s-- \"${AWS_SHARED_CREDENTIALS_FILE:-$HOME/.aws/credentials}\"", CREDENTIALS_PROFILES)
+  say("  } 2>/dev/null | sort -u")
+  say("}")
+end
+
 local writers = {}
 
 function writers.bash(commands, common)
@@ -47,6 +62,13 @@ function writers.bash(commands, common)
   local names = {}
   for i, command in ipairs(commands) do names[i] = command.name end
   say("# bash completion of certrotate")
+  say_profiles(say)
+  -- Journals where there are any, all files else.
+  say("_certrotate_journals() {")
+  say("  local found")
+  say("  found=$(compgen -f -X '!*.journal' -- \"$1\")")
+  say("  if [ -n \"$found\" ]; then printf '%%s\\n' \"$found\"; compgen -d -- \"$1\"; else compgen -f -- \"$1\"; fi", "")
+  say("}")
   say("_certrotate() {")
   say("  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]} flags= place=")
   say("  COMPREPLY=()")
@@ -60,6 +82,9 @@ function writers.bash(commands, common)
     local act = ""
     if one.choices then
       act = ([[COMPREPLY=($(compgen -W %s -- "$word")); ]]):format(quote(table.concat(one.choices, " ")))
+    elseif one.target == "profile" then
+      act = "mapfile -t COMPREPLY < <(_certrotate_profiles | while IFS= read -r name; do "
+        .. [=[if [[ $name == "$word"* ]]; then printf '%q\n' "$name"; fi; done); ]=]
     elseif one.file then
       act = files:format(one.target == "policy" and [[compgen -W 'careful cheapest' -- "$word"; ]] or "") .. "; "
     end
@@ -69,7 +94,8 @@ function writers.bash(commands, common)
   say("  case $command in")
   for _, command in ipairs(commands) do
     local position = command.position
-    local place = position and (position.choices and quote(table.concat(position.choices, " ")) or position.file and "file") or ""
+    local place = position and (position.choices and quote(table.concat(position.choices, " "))
+      or position.target == "journal" and "journal" or position.file and "file") or ""
     say("    %s) flags=%s place=%s ;;", command.name, quote(table.concat(names_of(command.flags), " ")), place)
   end
   say("    *) return ;;")
@@ -79,6 +105,9 @@ function writers.bash(commands, common)
   say("  elif [ \"$place\" = file ]; then")
   say("    compopt -o filenames 2>/dev/null")
   say("    mapfile -t COMPREPLY < <(compgen -f -- \"$word\")")
+  say("  elif [ \"$place\" = journal ]; then")
+  say("    compopt -o filenames 2>/dev/null")
+  say("    mapfile -t COMPREPLY < <(_certrotate_journals \"$word\")")
   say("  elif [ -n \"$place\" ]; then")
   say("    COMPREPLY=($(compgen -W \"$place\" -- \"$word\"))")
   say("  fi")
@@ -93,6 +122,8 @@ local function zsh_text(text) return (text:gsub("[%[%]:\\]", "\\%0")) end
 local function zsh_value(one)
   if one.choices then return (":%s:(%s)"):format(one.target, table.concat(one.choices, " ")) end
   if one.target == "policy" then return ":policy:_certrotate_policy" end
+  if one.target == "profile" then return ":profile:_certrotate_profile" end
+  if one.target == "journal" and not one.flag then return ":journal:_files -g \"*.journal\"" end
   return (":%s:%s"):format(one.target, one.file and "_files" or "")
 end
 
@@ -107,6 +138,8 @@ function writers.zsh(commands, common)
   local lines = {}
   local function say(text, ...) lines[#lines + 1] = select("#", ...) > 0 and text:format(...) or text end
   say("#compdef certrotate")
+  say_profiles(say)
+  say("_certrotate_profile() { compadd -- ${(f)\"$(_certrotate_profiles)\"} }")
   say("_certrotate_policy() { compadd -- careful cheapest; _files -g '*.lua' }")
   say("_certrotate() {")
   say("  local -a commands common")
@@ -149,6 +182,8 @@ local function fish_flag(say, one, condition)
   if not one.switch then
     if one.target == "policy" then
       parts[#parts + 1] = "-rF -a 'careful cheapest'"
+    elseif one.target == "profile" then
+      parts[#parts + 1] = "-xa '(__certrotate_profiles)'"
     elseif one.choices then
       parts[#parts + 1] = "-xa " .. quote(table.concat(one.choices, " "))
     else
@@ -163,6 +198,22 @@ function writers.fish(commands, common)
   local lines = {}
   local function say(text) lines[#lines + 1] = text end
   say("# fish completion of certrotate")
+  say("function __certrotate_profiles")
+  for _, file in ipairs({ { "AWS_CONFIG_FILE", "config", CONFIG_PROFILES },
+                          { "AWS_SHARED_CREDENTIALS_FILE", "credentials", CREDENTIALS_PROFILES } }) do
+    say(("  set -l %s ~/.aws/%s"):format(file[2], file[2]))
+    say(("  test -n \"$%s\"; and set %s $%s"):format(file[1], file[2], file[1]))
+    say(("  %s-- $%s 2>/dev/null"):format(file[3], file[2]))
+  end
+  say("end")
+  say("function __certrotate_journals")
+  say("  set -l all (__fish_complete_path (commandline -ct))")
+  say("  if string match -qr '\\.journal(\\t|$)' -- $all")
+  say("    string match -r '^.*(?:\\.journal|/)(?:\\t.*)?$' -- $all")
+  say("  else")
+  say("    printf '%s\\n' $all")
+  say("  end")
+  say("end")
   say("complete -c certrotate -f")
   say("complete -c certrotate -n __fish_use_subcommand -l version -d 'Print the version and exit.'")
   for _, command in ipairs(commands) do
@@ -175,7 +226,8 @@ function writers.fish(commands, common)
     local position = command.position
     if position and (position.choices or position.file) then
       say(("complete -c certrotate -n %s %s"):format(quote(condition),
-        position.choices and "-a " .. quote(table.concat(position.choices, " ")) or "-F"))
+        position.choices and "-a " .. quote(table.concat(position.choices, " "))
+        or position.target == "journal" and "-a '(__certrotate_journals)'" or "-F"))
     end
   end
   return table.concat(lines, "\n") .. "\n"

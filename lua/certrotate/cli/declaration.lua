@@ -23,7 +23,7 @@ local M = {}
 
 -- By what a value is called, wherever it is asked for. A policy is a name or a file.
 local FILES = { certificate = true, private_key = true, chain = true, passphrase_file = true, ca_bundle = true, trust = true,
-                out = true, plan = true, journal = true, timeline = true, policy = true }
+                out = true, plan = true, journal = true, timeline = true, policy = true, config = true, deploy_time = true }
 
 -- What argparse calls an element, as far as the commands use it; what says nothing to us is passed over.
 local Element = {}

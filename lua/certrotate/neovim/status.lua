@@ -60,8 +60,8 @@ function M.rollback(args)
   end)
 end
 
--- The command is typed, to be looked at first: a journal does not know by which profile its account is reached. A run of
--- this Neovim does.
+-- The command is typed, to be looked at first: a journal does not know by which profile its account is reached, while a
+-- run of this Neovim does.
 local function type_verb(self)
   if not self.verb then return message.say("nothing is left to be done here", "INFO") end
   local run = run_module.find(self.args.journal)
