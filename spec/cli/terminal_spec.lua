@@ -1,4 +1,4 @@
--- The command line as a person meets it: a live line in a real terminal, and Ctrl-C.
+-- The command line as a person meets it: a live line in a real terminal, Ctrl-C, colour and none.
 local command = require("spec.support.command")
 local fleet_module = require("spec.support.fleet")
 local journal_module = require("certrotate.rotation.journal")
@@ -44,5 +44,37 @@ describe("in a terminal", function()
     assert.truthy(screen:find(". old certificate  + on its way  # new certificate", 1, true), screen)
     again:close()
     assert.same({}, fleet:on(fleet.simulator.old_reference))
+  end)
+
+  it("there is colour, unless NO_COLOR says otherwise, and none in a pipe", function()
+    assert(fleet.simulator:control("settings", { propagation = 0.1 }))
+    local turn = 0
+    local function argv(more)
+      turn = turn + 1
+      local current, which = fleet:most_used()
+      local files = fleet.simulator.files
+      local words = { "apply", "--yes", "--policy", "cheapest", "--poll", "100ms", "--no-verify", "--replace", current,
+        "--certificate", files[which .. "_certificate"], "--private-key", files[which .. "_key"], "--chain",
+        files[which .. "_chain"], "--dedicated-ip-quota", "4", "--journal", fleet:path("journal" .. turn) }
+      for _, word in ipairs(more or {}) do words[#words + 1] = word end
+      return fleet:flags(words)
+    end
+    for _, case in ipairs({ { no_color = "", coloured = true }, { no_color = "1", coloured = false } }) do
+      local shown = run(argv(), { NO_COLOR = case.no_color })
+      shown:screen("ended with 0")
+      local text = shown:tmux("capture-pane", "-p", "-e")
+      assert.matches("done.- wave 1/2 ", text)
+      assert.equal(case.coloured, text:find("\27[32mdone", 1, true) ~= nil, text)
+      assert.equal(case.coloured, text:find("\27", 1, true) ~= nil, text)
+      shown:close()
+    end
+    local code, out, err = fleet:run(argv())
+    assert.equal(0, code, err)
+    assert.matches("\n%S+Z done wave 1/2 ", err)
+    assert.is_nil((out .. err):find("[\27\r]"), out .. err)
+    code, out, err = fleet:run(argv({ "--color", "always" }))
+    assert.equal(0, code, err)
+    assert.matches("\n%S+Z \27%[32mdone\27%[0m wave 1/2 ", err)
+    assert.is_nil(out:find("\27", 1, true), out)
   end)
 end)
