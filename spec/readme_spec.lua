@@ -71,11 +71,15 @@ describe("the README", function()
     assert.equal(12, #lines)
     local effects = fleet:record().effects
     local out = interpret("-l certrotate -i", table.concat(lines, "\n")
-      .. "\nhelp(plan)\n=inventory.holders\n=aws.sts:get_caller_identity()\n")
+      .. "\nhelp(plan)\n=inventory.holders\n=aws.sts:get_caller_identity()\n"
+      -- An assignment to one name drops the error: what is left says how to have it.
+      .. "lost = certrotate.connect { profile = 'nobody' }\nhelp(lost)\n"
+      .. "x, err = certrotate.connect { profile = 'nobody' }\n=err\n")
     assert.is_nil(out:find("stdin:%d"), out)
     assert.is_nil(out:find("table: 0x", 1, true), out)
     for _, part in ipairs({ "certrotate session: profile prod, us-east-1, AKI", "DEDICATED IP",
-                            fleet.simulator.old_reference, "SSL METHOD", "Replace   " .. fleet.simulator.old_reference,
+                            fleet.simulator.old_reference, "SSL METHOD", "profile 'nobody' is neither in",
+                            "x, err = certrotate.connect { profile = \"prod\" }\n", "Replace   " .. fleet.simulator.old_reference,
                             "Plan ", '"Account": "111122223333"' }) do
       assert.truthy(out:find(part, 1, true), part .. " is not in: " .. out)
     end

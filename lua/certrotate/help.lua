@@ -300,7 +300,8 @@ certrotate replaces a TLS certificate on every CloudFront distribution that uses
   plan = aws:plan { replace = "REFERENCE", with = new }   changes nothing; print it and read it
   report = plan:run { journal = "www.journal" }        does it
 
-Failures are nil, err: `print(err)` is one line that says what to do. help(x) tells more of anything above.]]
+Failures are nil, err: `x = f()` drops the error, `x, err = f()` keeps it, and `=err` is one line that says what to do.
+In a program certrotate.must(f()) raises it. help(x) tells more of anything above.]]
 
 --- What a thing is and can do, as text.
 ---@param ... any   one value; none: where to begin
@@ -325,7 +326,9 @@ function M.text(...)
   elseif metatable and type(metatable.__name) == "string" and metatable.__name:find("^certrotate") then
     object_text(out, value, metatable)
   elseif kind == "nil" then
-    out("nil: a call that failed returns nil and an error; print both: print(certrotate.connect())")
+    out("nil: a call that failed returned it, and an error beside it. Call again with a name for both, and look at it:")
+    out("  x, err = certrotate.connect { profile = \"prod\" }")
+    out("  =err")
   else
     out(("%s: help() says where to begin"):format(tostring(value)))
   end
