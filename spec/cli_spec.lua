@@ -235,6 +235,8 @@ describe("the command line refuses", function()
       [{ "plan" }] = "--replace", [{ "plan", "--replace", "x" }] = "--certificate",
       [{ "apply", "--poll", "soon" }] = "--", [{ "status" }] = "journal", [{ "verify", "h", "--edge", "nowhere" }] = "--edge",
       [{ "verify", "h", "--fingerprint", "xyz" }] = "--fingerprint",
+      [{ "simulate", "--users", "61" }] = "--users: at most 60, the size of the fleet",
+      [{ "demo", "--distributions", "3", "--users", "4" }] = "--users: at most 3",
     }) do
       local code, _, err = fleet:run(argv)
       assert.equal(2, code, table.concat(argv, " ") .. ": " .. err)

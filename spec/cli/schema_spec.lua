@@ -71,7 +71,7 @@ describe("the JSON", function()
   end)
 
   it("of the simulator and the demo fits", function()
-    local running = command.start({ "simulate", "--distributions", "4", "--users", "2", "--vip", "0", "--json" })
+    local running = command.start({ "simulate", "--distributions", "4", "--vip", "0", "--json" })
     local client = assert(require("certrotate.core").client())
     for _ = 1, 3000 do
       if running.output():find("\n}\n", 1, true) then break end

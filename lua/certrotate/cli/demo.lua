@@ -12,6 +12,7 @@ function M.configure(command)
 end
 
 function M.run(context, args)
+  local distributions, users = require("certrotate.cli.simulate").fleet(context, args, 1, 64, 44)
   local signals, err = require("certrotate.core").signals()
   if not signals then return nil, err end
   context.signals = signals
@@ -20,8 +21,7 @@ function M.run(context, args)
   end
   local result
   result, err = require("certrotate.demo").run({
-    distributions = context:number(args.distributions, "--distributions", 1),
-    users = context:number(args.users, "--users", 1),
+    distributions = distributions, users = users,
     propagation = context:duration(args.propagation, "--propagation"), rate = context:number(args.rate, "--rate", 1),
     seed = context:number(args.seed, "--seed"), say = say, signals = signals,
     on_event = require("certrotate.report.progress").new({

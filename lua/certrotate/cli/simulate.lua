@@ -57,7 +57,23 @@ local function pairs_of(context, text, flag, into)
   return into
 end
 
+--- Size of a fleet, and how many of it use the main certificate: by default so many, as far as the fleet is that large.
+---@param least integer
+---@param distributions integer   default
+---@param users integer           default
+---@return integer distributions
+---@return integer users
+function M.fleet(context, args, least, distributions, users)
+  distributions = context:number(args.distributions, "--distributions", least) or distributions
+  local wanted = context:number(args.users, "--users", least)
+  if wanted and wanted > distributions then
+    context:usage(("--users: at most %d, the size of the fleet; raise --distributions too"):format(distributions))
+  end
+  return distributions, wanted or math.min(users, distributions)
+end
+
 function M.run(context, args)
+  local distributions, users = M.fleet(context, args, 0, 60, 42)
   local settings, faults = {}, {}
   for _, text in ipairs(args.setting or {}) do pairs_of(context, text, "--setting", settings) end
   for index, text in ipairs(args.fault or {}) do faults[index] = pairs_of(context, text, "--fault", {}) end
@@ -66,8 +82,8 @@ function M.run(context, args)
   if not signals then return nil, err end
   context.signals = signals
   local simulator, why = require("certrotate.simulator.launch").start({
-    seed = context:number(args.seed, "--seed"), distributions = context:number(args.distributions, "--distributions"),
-    users = context:number(args.users, "--users"), vip = context:number(args.vip, "--vip"), store = args.store,
+    seed = context:number(args.seed, "--seed"), distributions = distributions, users = users,
+    vip = context:number(args.vip, "--vip"), store = args.store,
     propagation = context:duration(args.propagation, "--propagation"), http = args.http,
     settings = settings, faults = faults, hostile = context:number(args.hostile, "--hostile"),
   })
