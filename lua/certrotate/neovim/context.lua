@@ -54,8 +54,14 @@ function Context:connect(args)
   return aws, err
 end
 
+local told = {}
+
+-- What a person should know, once: it comes beside a command's result, so it may neither ask for ENTER nor come with each.
 function Context:note(text)
-  if not self.background then require("certrotate.neovim.message").say(text, "INFO") end
+  if self.background or told[text] then return end
+  told[text] = true
+  local message = require("certrotate.neovim.message")
+  message.say(message.fitted(message.home(text)), "INFO")
 end
 
 --- Codes of MFA devices are valid once and for half a minute: they may be seen.

@@ -37,6 +37,15 @@ function M.fail(err) M.say(tostring(err), "ERROR") end
 ---@return string
 function M.path(path) return vim.fn.fnamemodify(path, ":~:.") end
 
+--- A text with the paths in it that are below one's home written from there.
+---@param text string
+---@return string
+function M.home(text)
+  local home = os.getenv("HOME")
+  if not home or #home < 2 then return text end
+  return (text:gsub(vim.pesc(home) .. "/", "~/"))
+end
+
 --- The end of a path, for a buffer's name; a URL is shown whole, since its end alone says little.
 ---@param path string
 ---@return string
