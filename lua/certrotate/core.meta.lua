@@ -89,7 +89,7 @@ function identity:covers(alias) end
 ---@field level "refuse"|"warn"|"note"
 ---@field code string
 ---@field message string
----@param options {store:"acm"|"iam", now:integer, trust?:string}
+---@param options {store:"acm"|"iam", now:integer, trust?:string, roots?:boolean}   roots: false: not whether its root is known
 ---@return certrotate.Finding[]?
 ---@return certrotate.Error?
 function identity:check(options) end

@@ -149,12 +149,13 @@ static void free_tree(void *payload)
 /* identity:check(options) -> findings | nil, err */
 static int l_identity_check(lua_State *L)
 {
-  static const char *const names[] = {"store", "now", "trust", NULL};
+  static const char *const names[] = {"store", "now", "trust", "roots", NULL};
   const char *store, *trust;
   struct l_identity *hold;
   struct cr_tree *tree;
   struct cr_error err;
   int64_t now;
+  bool roots;
 
   check_identity(L);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -172,11 +173,12 @@ static int l_identity_check(lua_State *L)
     return luaL_error(L, "options.now: number expected, got nil");
   }
   trust = l_field_text(L, 2, "options", "trust", NULL);
+  roots = l_field_bool(L, 2, "options", "roots", true);
   if(!cr_node_add(tree, NULL, NULL, CR_NODE_LIST)) {
     cr_fail_memory(&err);
     return l_fail(L, &err);
   }
-  if(cr_identity_check(hold->identity, store, now, trust, tree, tree->root, &err) != 0) {
+  if(cr_identity_check(hold->identity, store, now, trust, roots, tree, tree->root, &err) != 0) {
     return l_fail(L, &err);
   }
   l_box_release(hold);

@@ -24,7 +24,7 @@
 #define GATHER_NS 1000000L     /* one millisecond */
 #define ROUNDS 16          /* of one step: a machine that never rests does not hold the host up */
 #define EVENTS 64
-#define STEP_MS 4              /* of sockets in one step of a host that has other things to do */
+#define STEP_MS 1              /* of CA certificates and sockets in one step of a host that has other things to do */
 
 struct cr_engine {
   pid_t process;
@@ -39,6 +39,7 @@ struct cr_engine {
 
   struct cr_slots slots;              /* those not taken */
   struct cr_slot_list returning, ready, undecoded, finished;   /* returning: had to wait for a seat, go before ready */
+  struct cr_slot_list rootless;       /* wait until the CA certificates are read */
   struct cr_schedule schedule;
   struct cr_hosts hosts;
   struct cr_children children;
@@ -85,7 +86,7 @@ static int64_t due_in(const struct cr_engine *engine)
   const struct cr_due *first = cr_schedule_first(&engine->schedule);
   int64_t in = -1;
 
-  if(engine->wake) {
+  if(engine->wake || engine->rootless.count) {
     return 0;
   }
   if(engine->curl_due_ms >= 0) {
@@ -165,10 +166,15 @@ static void refuse(struct cr_engine *engine, struct cr_slot *slot, const struct 
 /* False: the machine has been told why not and wants to be asked again. */
 static bool send_request(struct cr_engine *engine, struct cr_slot *slot, const struct cr_request *request)
 {
-  struct cr_host *host = cr_hosts_find(&engine->hosts, request);
+  struct cr_host *host;
   struct cr_error err;
 
+  if(cr_transport_lacks_roots(&engine->transport, request)) {
+    cr_slot_join(slot, &engine->rootless);
+    return true;
+  }
   cr_error_clear(&err);
+  host = cr_hosts_find(&engine->hosts, request);
   if(!host) {
     cr_fail_memory(&err);
     refuse(engine, slot, &err);
@@ -294,6 +300,31 @@ static bool end_programs(struct cr_engine *engine)
     any = true;
   }
   return any;
+}
+
+/* Reads on while requests wait for it. False: nobody does. */
+static bool read_roots(struct cr_engine *engine, int64_t until_ms)
+{
+  struct cr_error err;
+  int rc;
+
+  if(!engine->rootless.count) {
+    return false;
+  }
+  cr_error_clear(&err);
+  rc = cr_roots_read(engine->transport.roots, until_ms, &err);
+  if(rc == 0 && !cr_roots_read_all(engine->transport.roots)) {
+    return true;
+  }
+  while(engine->rootless.first) {
+    struct cr_slot *slot = engine->rootless.first;
+    cr_slot_leave(slot);
+    cr_slot_join(slot, rc < 0 ? &engine->ready : &engine->returning);
+    if(rc < 0) {
+      refuse(engine, slot, &err);
+    }
+  }
+  return true;
 }
 
 /* ---- transfers ---- */
@@ -628,7 +659,9 @@ static size_t step(struct cr_engine *engine, int64_t until_ms)
   engine->wake = false;
   read_clock(engine);
   enter_curl(engine, &guard);
-  run(engine, until_ms);
+  if(!read_roots(engine, until_ms) || cr_monotonic_ms() < until_ms) {
+    run(engine, until_ms);
+  }
   leave_curl(&guard);
   /* Machines that were cut off by the number of rounds, not by the lack of a seat. */
   if(engine->ready.count + engine->returning.count && !cr_hosts_full(&engine->hosts)) {

@@ -9,7 +9,7 @@
 #include "machine.h"
 
 struct cr_engine_options {
-  const char *ca_file;           /* NULL: the system's bundle; CAPATH is always off (one parse per engine) */
+  const char *ca_file;           /* NULL: the system's bundle; read once per engine (roots.h) */
   const char *proxy;             /* NULL: none ("" too); the session resolves the environment */
   const char *no_proxy;          /* comma-separated hosts */
   const char *user_agent;        /* NULL: "certrotate/<version>" */

@@ -69,11 +69,12 @@ bool cr_certificate_covers(const struct cr_certificate *certificate, const char 
 
 /* What CloudFront (aws-reference 5.1) would refuse or a person should know, added to the LIST `parent` as
  * { level = "refuse"|"warn", code =, message = }.
- * store: "acm" or "iam". now: Unix seconds. trust: PEM file with more roots, or NULL; an unknown root only warns.
+ * store: "acm" or "iam". now: Unix seconds. trust: PEM file with more roots, or NULL; an unknown root only warns, and without
+ * `roots` nothing is said of it.
  * Codes: Expired, NotYetValid, ExpiresSoon, UnsupportedKey, NoNames, NoIssuer, KeyTooLarge (5120 bytes in ACM),
  * CertificateTooLarge, ChainTooLong, ChainExpired, NoChain, BrokenChain, SelfSigned, UnknownRoot, WrongPurpose,
  * OcspTooLong. -1 when `trust` cannot be read or memory is short. */
-int cr_identity_check(const struct cr_identity *identity, const char *store, int64_t now, const char *trust,
+int cr_identity_check(const struct cr_identity *identity, const char *store, int64_t now, const char *trust, bool roots,
                       struct cr_tree *tree, struct cr_node *parent, struct cr_error *err);
 
 #endif

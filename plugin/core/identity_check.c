@@ -280,7 +280,7 @@ done:
   return rc;
 }
 
-static void check_trust(struct check *check, X509_STORE *store)
+static void check_trust(struct check *check, X509_STORE *store, bool roots)
 {
   static const struct trouble none = { 0, X509_V_OK, X509_V_OK, X509_V_OK };
   struct trouble trouble = none;
@@ -288,7 +288,7 @@ static void check_trust(struct check *check, X509_STORE *store)
   struct cr_shown who;
   int rc = verify(check, store, &trouble);
 
-  if(rc == 0 && trouble.unknown != X509_V_OK) {
+  if(rc == 0 && trouble.unknown != X509_V_OK && roots) {
     X509_STORE_set_default_paths(store); /* a system without roots is one where every root is unknown */
     trouble = none;
     rc = verify(check, store, &trouble);
@@ -296,6 +296,9 @@ static void check_trust(struct check *check, X509_STORE *store)
   if(rc < 0) {
     check->failed = true;
     return;
+  }
+  if(!roots) {
+    trouble.unknown = X509_V_OK;
   }
   cr_show_name(&who, X509_get_issuer_name(cr_identity_x509(check->identity, count)));
   if(check->leaf->self_signed) {
@@ -321,11 +324,11 @@ static void check_trust(struct check *check, X509_STORE *store)
   }
 }
 
-int cr_identity_check(const struct cr_identity *identity, const char *store, int64_t now, const char *trust,
+int cr_identity_check(const struct cr_identity *identity, const char *store, int64_t now, const char *trust, bool roots,
                       struct cr_tree *tree, struct cr_node *parent, struct cr_error *err)
 {
   struct check check;
-  X509_STORE *roots;
+  X509_STORE *known;
 
   memset(&check, 0, sizeof check);
   check.acm = cr_streq(store, "acm");
@@ -339,18 +342,18 @@ int cr_identity_check(const struct cr_identity *identity, const char *store, int
   check.tree = tree;
   check.list = parent;
   ERR_set_mark();
-  roots = open_roots(trust, err);
-  if(roots) {
+  known = open_roots(trust, err);
+  if(known) {
     check_dates(&check);
     check_key(&check);
     check_names(&check);
     check_sizes(&check, err);
     check_ocsp(&check);
-    check_trust(&check, roots);
-    X509_STORE_free(roots);
+    check_trust(&check, known, roots);
+    X509_STORE_free(known);
   }
   ERR_pop_to_mark();
-  if(!roots) {
+  if(!known) {
     return -1;
   }
   return check.failed ? cr_fail_memory(err) : 0;

@@ -11,43 +11,6 @@
 
 #define CHAIN_MAX 32
 
-struct cr_roots {
-  X509_STORE *store;
-};
-
-struct cr_roots *cr_roots_new(const char *ca_file, struct cr_error *err)
-{
-  struct cr_roots *roots = calloc(1, sizeof *roots);
-
-  if(roots) {
-    roots->store = X509_STORE_new();
-  }
-  if(!roots || !roots->store) {
-    cr_fail_memory(err);
-    goto fail;
-  }
-  if(ca_file ? !X509_STORE_load_file(roots->store, ca_file) : !X509_STORE_set_default_paths(roots->store)) {
-    cr_fail(err, CR_KIND_INPUT, "CaFileUnreadable", "no CA certificates can be read from %s",
-            ca_file ? ca_file : "the system's places");
-    goto fail;
-  }
-  ERR_clear_error();
-  return roots;
-
-fail:
-  ERR_clear_error();
-  cr_roots_free(roots);
-  return NULL;
-}
-
-void cr_roots_free(struct cr_roots *roots)
-{
-  if(roots) {
-    X509_STORE_free(roots->store);
-    free(roots);
-  }
-}
-
 static STACK_OF(X509) *read_chain(const char *pem, size_t len)
 {
   STACK_OF(X509) *chain = sk_X509_new_null();
@@ -94,7 +57,7 @@ int cr_probe_verify(const struct cr_roots *roots, const char *pem, size_t len, c
     cr_fail(err, CR_KIND_PARSE, "BadCertificate", "the server showed no certificate that can be read");
     goto done;
   }
-  if(!context || !X509_STORE_CTX_init(context, roots->store, sk_X509_value(chain, 0), chain) ||
+  if(!context || !X509_STORE_CTX_init(context, cr_roots_store(roots), sk_X509_value(chain, 0), chain) ||
      !set_rules(context, host, now_unix)) {
     cr_fail_memory(err);
     goto done;

@@ -4,12 +4,7 @@
 #ifndef CR_PROBE_H
 #define CR_PROBE_H
 
-#include "base.h"
-
-/* Trusted roots, parsed once. */
-struct cr_roots;
-struct cr_roots *cr_roots_new(const char *ca_file, struct cr_error *err);   /* NULL: OpenSSL's own places */
-void cr_roots_free(struct cr_roots *roots);
+#include "roots.h"
 
 /* pem: the chain as served, leaf first. host: server name or address. *result: X509_V_OK (0) or OpenSSL's X509_V_ERR
  * number, with its text in message. 0, or -1 with *err when the chain cannot be read. */

@@ -222,6 +222,13 @@ static char *copy_option(const char *text, bool *failed)
   return copy;
 }
 
+/* Only then can a connection be given an OpenSSL store. */
+static bool is_openssl(void)
+{
+  const char *library = curl_version_info(CURLVERSION_NOW)->ssl_version;
+  return library && strncmp(library, "OpenSSL/", 8) == 0;
+}
+
 int cr_transport_open(struct cr_transport *transport, const struct cr_engine_options *options, struct cr_error *err)
 {
   struct cr_engine_options *own = &transport->options;
@@ -236,9 +243,11 @@ int cr_transport_open(struct cr_transport *transport, const struct cr_engine_opt
   transport->no_proxy = copy_option(own->no_proxy, &failed);
   transport->user_agent = copy_option(own->user_agent ? own->user_agent : "certrotate/" CR_VERSION, &failed);
   transport->share = curl_share_init();
-  if(failed || !transport->share) {
+  transport->roots = cr_roots_new(transport->ca_file ? transport->ca_file : curl_version_info(CURLVERSION_NOW)->cainfo);
+  if(failed || !transport->share || !transport->roots) {
     return cr_fail_memory(err);
   }
+  transport->curl_roots = !is_openssl() || (transport->proxy && strncasecmp(transport->proxy, "https:", 6) == 0);
   own->ca_file = transport->ca_file;
   own->proxy = transport->proxy;
   own->no_proxy = transport->no_proxy;
@@ -281,6 +290,13 @@ void cr_transport_close(struct cr_transport *transport)
 
 /* ---- handles ---- */
 
+static CURLcode on_tls(CURL *easy, void *context, void *roots)
+{
+  (void)easy;
+  cr_roots_apply(roots, context);
+  return CURLE_OK;
+}
+
 #define SET(option, value) (code = code != CURLE_OK ? code : curl_easy_setopt(easy, (option), (value)))
 
 /* What never changes for a handle. */
@@ -300,7 +316,11 @@ static CURLcode set_fixed(const struct cr_transport *transport, struct cr_transf
   SET(CURLOPT_PROTOCOLS_STR, transport->options.allow_http ? "http,https" : "https");
   SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
   SET(CURLOPT_CAPATH, NULL); /* with a folder libcurl parses every CA certificate for every connection */
-  if(transport->ca_file) {
+  if(!transport->curl_roots) {
+    SET(CURLOPT_CAINFO, NULL);
+    SET(CURLOPT_SSL_CTX_FUNCTION, on_tls);
+    SET(CURLOPT_SSL_CTX_DATA, transport->roots);
+  } else if(transport->ca_file) {
     SET(CURLOPT_CAINFO, transport->ca_file);
   }
   SET(CURLOPT_SSL_VERIFYPEER, 1L);
@@ -545,6 +565,12 @@ static int check(const struct cr_transport *transport, const struct cr_request *
   return 0;
 }
 
+bool cr_transport_lacks_roots(const struct cr_transport *transport, const struct cr_request *request)
+{
+  return !cr_roots_read_all(transport->roots) && (request->handshake_only || !transport->curl_roots) &&
+         strncasecmp(request->url, "https:", 6) == 0;
+}
+
 struct cr_transfer *cr_transfer_new(struct cr_transport *transport, const struct cr_request *request,
                                     struct cr_error *err)
 {
@@ -608,7 +634,6 @@ static int collect_certificates(struct cr_transfer *transfer)
 static void judge(struct cr_transport *transport, struct cr_transfer *transfer, int64_t now_unix)
 {
   struct cr_answer *answer = &transfer->answer;
-  const char *ca_file = transport->ca_file ? transport->ca_file : curl_version_info(CURLVERSION_NOW)->cainfo;
   struct cr_error *err = &answer->error;
   struct cr_url url;
   char host[256];
@@ -619,10 +644,7 @@ static void judge(struct cr_transport *transport, struct cr_transfer *transfer, 
     cr_fail(err, CR_KIND_TRANSPORT, "NoCertificate", "the server showed no certificate");
     return;
   }
-  if(!transport->roots) {
-    transport->roots = cr_roots_new(ca_file, err);
-  }
-  if(!transport->roots || cr_url_parse(transfer->request->url, &url, err) < 0) {
+  if(cr_url_parse(transfer->request->url, &url, err) < 0) {
     return;
   }
   literal = url.host[0] == '[';

@@ -15,7 +15,8 @@ struct cr_transport {
   struct cr_engine_options options;    /* the texts below, with their defaults filled in */
   char *ca_file, *proxy, *no_proxy, *user_agent;
   CURLSH *share;                       /* TLS sessions */
-  struct cr_roots *roots;              /* for probes; made when the first one needs it */
+  struct cr_roots *roots;              /* of connections and probes; read when the first one needs them */
+  bool curl_roots;                     /* libcurl reads its own: it uses another TLS library, or two CA files (proxy) */
   int *sockets;                        /* of all connections */
   size_t socket_count, socket_cap;
   bool no_room;                        /* for one more of them: the transfer that wanted it fails for want of memory */
@@ -55,6 +56,8 @@ void cr_transport_close(struct cr_transport *transport);
  * (kind INPUT: this request must not be sent) when it cannot be made. */
 struct cr_transfer *cr_transfer_new(struct cr_transport *transport, const struct cr_request *request,
                                     struct cr_error *err);
+/* Whether the roots must be read before the request can be sent. */
+bool cr_transport_lacks_roots(const struct cr_transport *transport, const struct cr_request *request);
 /* Whether a transfer that libcurl has ended was not sent for the connection's sake, and is now set to be sent on a new one:
  * its handle is to be taken out of the multi handle and added again. */
 bool cr_transfer_again(struct cr_transfer *transfer, CURLcode code);

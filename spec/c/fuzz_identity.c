@@ -67,7 +67,7 @@ static void check_again(const struct cr_identity *identity)
   REQUIRE(cr_identity_key_matches(identity, source.certificate_pem, source.certificate_pem_len));
   cr_tree_init(&tree, 1 << 20);
   REQUIRE(cr_node_add(&tree, NULL, NULL, CR_NODE_LIST) != NULL);
-  REQUIRE(cr_identity_check(identity, "acm", 1800000000, NULL, &tree, tree.root, &err) == 0);
+  REQUIRE(cr_identity_check(identity, "acm", 1800000000, NULL, true, &tree, tree.root, &err) == 0);
   cr_tree_free(&tree);
   cr_identity_unref(again);
   cr_buf_free(&key);

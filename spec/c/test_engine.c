@@ -875,6 +875,109 @@ static void test_tls(int port, const char *ca_path)
   CHECK(ERR_peek_error() == 0);
 }
 
+/* A copy of a file's text in another, `times` over. */
+static void copy_text(const char *from, const char *to, int times)
+{
+  char text[8192];
+  FILE *file = fopen(from, "r");
+  size_t len = fread(text, 1, sizeof text, file);
+  fclose(file);
+  file = fopen(to, "w");
+  for(int i = 0; i < times; i++) {
+    fwrite(text, 1, len, file);
+  }
+  fclose(file);
+}
+
+static struct raw *probe(struct cr_engine *engine, const char *url, const char *connect_to);
+
+/* The CA file is read when it is needed first and never again: neither for another connection nor for a probe. */
+static void test_roots_once(int port, const char *ca_path)
+{
+  char path[] = "/tmp/certrotate-test-XXXXXX", url[96], at[32];
+  struct cr_engine_options options = { .ca_file = path };
+  struct cr_engine_stats stats;
+  struct cr_engine *engine;
+  struct raw *raw;
+
+  close(mkstemp(path));
+  snprintf(url, sizeof url, "https://127.0.0.1:%d/size/10", port);
+  snprintf(at, sizeof at, "127.0.0.1:%d", port);
+  engine = new_engine(&options);
+  raw = run_raw(engine, new_raw(url)); /* it is empty: said, and looked at again when it is needed again */
+  CHECK(raw->answer.sent == CR_SENT_NOTHING && raw->answer.error.kind == CR_KIND_TRANSPORT &&
+        !raw->answer.error.retryable);
+  CHECK_STR(raw->answer.error.code, "CaFileUnusable");
+  CHECK(strstr(raw->answer.error.message, path) && strstr(raw->answer.error.message, "holds no certificate"));
+  cr_machine_free(&raw->machine);
+  copy_text(ca_path, path, 1);
+  FILE *file = fopen(path, "a");
+  fputs("-----BEGIN CERTIFICATE-----\nbroken\n-----END CERTIFICATE-----\n", file);
+  fclose(file);
+  raw = run_raw(engine, new_raw(url));
+  CHECK(raw->answer.sent == CR_SENT_NOTHING && strstr(raw->answer.error.message, "a certificate in it cannot be read"));
+  cr_machine_free(&raw->machine);
+
+  copy_text(ca_path, path, 1);
+  for(int i = 0; i < 4; i++) {
+    raw = new_raw(url);
+    raw->request.once = true;
+    raw = run_raw(engine, raw);
+    CHECK(raw->answer.sent == CR_SENT_ANSWERED && raw->answer.body.len == 10);
+    cr_machine_free(&raw->machine);
+    unlink(path);
+  }
+  raw = probe(engine, "https://www.example.test/", at);
+  CHECK(raw->answer.sent == CR_SENT_ANSWERED && raw->answer.verify_result == 0);
+  cr_machine_free(&raw->machine);
+  cr_engine_stats(engine, &stats);
+  CHECK(stats.connections == 5);
+  cr_engine_free(engine);
+  CHECK(ERR_peek_error() == 0);
+}
+
+/* A large CA file is read in slices, one a step; who waits for it can be cancelled, and what needs no TLS goes on. */
+static void test_roots_in_slices(int port, const char *ca_path)
+{
+  char path[] = "/tmp/certrotate-test-XXXXXX", url[96], plain[96];
+  struct cr_engine_options options = { .ca_file = path, .allow_http = true };
+  struct cr_engine *engine;
+  struct cr_machine *m;
+  struct raw *raw;
+  int steps = 0;
+  int64_t id, first, second, beside;
+
+  close(mkstemp(path));
+  copy_text(ca_path, path, 4000);
+  snprintf(url, sizeof url, "https://127.0.0.1:%d/size/10", port);
+  snprintf(plain, sizeof plain, "http://127.0.0.1:%d/size/10", server.port);
+  engine = new_engine(&options);
+  first = submit(engine, &new_raw(url)->machine);
+  second = submit(engine, &new_raw(url)->machine);
+  cr_engine_step(engine);
+  beside = submit(engine, &new_raw(plain)->machine);
+  CHECK(cr_engine_timeout(engine) == 0);
+  CHECK(cr_engine_cancel(engine, first));
+  m = cr_engine_take(engine, &id);
+  CHECK(m && id == first && m->error.kind == CR_KIND_CANCELLED && !m->error.ambiguous);
+  cr_machine_free(m);
+  for(int got = 0; got < 2; steps++) {
+    cr_engine_step(engine);
+    while((m = cr_engine_take(engine, &id))) {
+      raw = (struct raw *)m;
+      CHECK(raw->answer.sent == CR_SENT_ANSWERED && raw->answer.body.len == 10 && (id == second || id == beside));
+      cr_machine_free(m);
+      got++;
+    }
+    if(cr_engine_timeout(engine) != 0) {
+      usleep(500);
+    }
+  }
+  CHECK(steps > 10);
+  cr_engine_free(engine);
+  unlink(path);
+}
+
 static struct raw *probe(struct cr_engine *engine, const char *url, const char *connect_to)
 {
   struct raw *raw = new_raw(url);
@@ -946,6 +1049,8 @@ int main(void)
   test_calls();
   test_proxy();
   test_tls(secure.port, ca_path);
+  test_roots_once(secure.port, ca_path);
+  test_roots_in_slices(secure.port, ca_path);
   test_probe(secure.port, ca_path);
   loopback_stop(&server);
   loopback_stop(&secure);

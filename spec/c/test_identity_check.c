@@ -38,6 +38,8 @@ static void free_all(void)
 }
 
 /* "refuse:Expired warn:UnknownRoot", in the order found. */
+static bool roots = true;   /* whether they are looked for */
+
 static const char *findings(const struct cr_identity *identity, const char *store, int64_t now, const char *trust)
 {
   static char text[1024];
@@ -48,7 +50,7 @@ static const char *findings(const struct cr_identity *identity, const char *stor
   cr_node_add(&tree, NULL, NULL, CR_NODE_LIST);
   text[0] = '\0';
   cr_error_clear(&err);
-  if(cr_identity_check(identity, store, now, trust, &tree, tree.root, &err) < 0) {
+  if(cr_identity_check(identity, store, now, trust, roots, &tree, tree.root, &err) < 0) {
     snprintf(text, sizeof text, "error %s", err.code);
   }
   CHECK(ERR_peek_error() == 0);
@@ -111,6 +113,10 @@ static void test_trust(void)
   expect(mk_certificate(&options), all.rsa, all.ca_pem, "acm", NULL, "warn:UnknownRoot");
   expect(mk_certificate(&options), all.rsa, NULL, "acm", all.trust, "refuse:NoChain");
   expect(mk_certificate(&options), all.rsa, NULL, "iam", NULL, "refuse:NoChain");
+  roots = false;
+  expect(mk_certificate(&options), all.rsa, all.ca_pem, "acm", NULL, "");
+  expect(mk_certificate(&options), all.rsa, NULL, "acm", NULL, "");
+  roots = true;
   /* A root of the same name with another key. OpenSSL finds it by name and rejects the signature. */
   expect(mk_certificate(&options), all.rsa, all.ca_pem, "acm", path, "warn:UnknownRoot");
   CHECK(unlink(path) == 0);
@@ -316,7 +322,7 @@ static void test_no_room(void)
   for(size_t room = 200; room < 600; room += 25) {
     cr_tree_init(&tree, room);
     if(cr_node_add(&tree, NULL, NULL, CR_NODE_LIST) &&
-       cr_identity_check(identity, "acm", all.now, NULL, &tree, tree.root, &err) < 0) {
+       cr_identity_check(identity, "acm", all.now, NULL, true, &tree, tree.root, &err) < 0) {
       CHECK(err.kind == CR_KIND_MEMORY);
     }
     cr_tree_free(&tree);

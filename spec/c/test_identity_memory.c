@@ -153,7 +153,7 @@ static bool use(bool pkcs12, struct cr_error *err)
     cr_fail_memory(err);
   }
   fine = tree.root && cr_identity_private_key_pem(identity, &out, err) == 0 &&
-         cr_identity_check(identity, "acm", 1800000000, NULL, &tree, tree.root, err) == 0;
+         cr_identity_check(identity, "acm", 1800000000, NULL, true, &tree, tree.root, err) == 0;
   cr_tree_free(&tree);
   cr_buf_free(&out);
   cr_identity_unref(identity);

@@ -72,7 +72,7 @@ describe("core.identity", function()
     assert.error_matches(function() identity:check { store = "x", now = 1 } end, 'options.store: "acm" or "iam" expected')
     assert.error_matches(function() identity:check { store = "acm" } end, "options.now: number expected, got nil")
     assert.error_matches(function() identity:check { store = "acm", now = 1, thrust = "x" } end,
-      "options.thrust: unknown field; one of: store, now, trust")
+      "options.thrust: unknown field; one of: store, now, trust, roots")
     identity:close()
   end)
 

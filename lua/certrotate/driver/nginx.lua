@@ -14,7 +14,7 @@ local M = {}
 
 local FASTEST, SLOWEST = 0.001, 0.020   -- seconds
 local IDLE = 0.25                       -- nothing in transfer, only our own timers: how long to sleep at most
-local BUDGET = 0.005                    -- resuming tasks, before other requests get their turn
+local BUDGET = 0.001                    -- of work before other requests get their turn; a step of the client keeps to as much
 local THREAD_WAIT = 1.0                 -- how long a thread waits before the worker looks after it
 
 local YIELDS = { rewrite = true, access = true, content = true, timer = true, preread = true, server_rewrite = true,
@@ -31,7 +31,7 @@ function M.new(options)
   if pool ~= nil and type(pool) ~= "string" then
     error("thread_pool: string expected, got " .. type(pool), 2)
   end
-  return setmetatable({ thread_pool = pool, wakeups = 0 }, Nginx)
+  return setmetatable({ thread_pool = pool, wakeups = 0, worked = 0 }, Nginx)
 end
 
 --- A task belongs to the request or timer it was spawned in: nginx ends its coroutines with it.
@@ -72,10 +72,18 @@ function Nginx:run(loop, finished)
   end
   local last_activity, seen = loop:monotonic(), -1
   while true do
+    -- What is waited for one after the other may each be there at once: also then others have their turn.
+    if self.worked >= BUDGET then
+      self.worked = 0
+      ngx.sleep(FASTEST)
+    end
+    local began = loop:monotonic()
     if ngx.worker.exiting() and not loop.interrupted then loop:interrupt("nginx worker is exiting") end
     local delay, running = loop:turn(BUDGET)
-    if finished() then return true end
     local now = loop:monotonic()
+    self.worked = self.worked + now - began
+    if finished() then return true end
+    self.worked = 0
     if loop.delivered ~= seen then last_activity, seen = now, loop.delivered end
     self.wakeups = self.wakeups + 1
     local threaded = false
