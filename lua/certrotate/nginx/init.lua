@@ -12,21 +12,21 @@ local M = {}
 
 local DEFAULT_DICT = "certrotate"
 
--- Misuse in a configuration file is told where nginx tells such things: an error that names the argument.
 local function number(options, name, default, least)
   local value = options[name]
   if value == nil then return default end
-  if type(value) ~= "number" or value < least then
-    error(("certrotate.nginx: %s: a number of seconds, %g or more, expected"):format(name, least), 3)
+  if type(value) ~= "number" or value ~= value or value < least or value == math.huge then
+    error(("certrotate.nginx.start: %s: a number of seconds, %g or more, expected"):format(name, least), 0)
   end
   return value
 end
 
-local function dictionary(name)
+local function dictionary(options)
+  local name = options and options.dict or DEFAULT_DICT
   local dict = ngx.shared[name]
   if not dict then
     error(("certrotate.nginx: nginx has no shared dictionary '%s': put `lua_shared_dict %s 2m;` into the http block")
-      :format(name, name), 3)
+      :format(name, name), 0)
   end
   return dict
 end
@@ -42,26 +42,48 @@ end
 ---@field poll? number        seconds between a worker's looks whether a round is due (default 5)
 ---@field dict? string        name of the shared dictionary (default "certrotate")
 
---- Starts the schedule. For init_worker_by_lua; every worker may call it, one at a time leads.
----@param options certrotate.nginx.Options
-function M.start(options)
-  if type(options) ~= "table" then error("certrotate.nginx.start: a table of options expected", 2) end
+local KNOWN = { config = true, job = true, connect = true, every = true, retry = true, lease = true, poll = true,
+                dict = true }
+
+local function begin(options)
+  if type(options) ~= "table" then error("certrotate.nginx.start: a table of options expected", 0) end
+  for name in pairs(options) do
+    if not KNOWN[name] then
+      error(("certrotate.nginx.start: unknown option '%s'; one of: config, job, connect, every, retry, lease, poll, "
+        .. "dict"):format(tostring(name)), 0)
+    end
+  end
   local job = options.job
-  if (job == nil) == (options.config == nil) then error("certrotate.nginx.start: either config or job expected", 2) end
-  if job ~= nil and type(job) ~= "function" then error("certrotate.nginx: job: function expected", 2) end
+  if (job == nil) == (options.config == nil) then error("certrotate.nginx.start: either config or job expected", 0) end
+  if job ~= nil and type(job) ~= "function" then error("certrotate.nginx.start: job: function expected", 0) end
   if options.config ~= nil and type(options.config) ~= "string" then
-    error("certrotate.nginx: config: a file's path expected", 2)
+    error("certrotate.nginx.start: config: a file's path expected", 0)
   end
   if not job then job = require("certrotate.nginx.reconcile").job(options.config, options.connect) end
   require("certrotate.nginx.schedule").new({
-    dict = dictionary(options.dict or DEFAULT_DICT), job = job,
-    every = number(options, "every", 3600, 1), retry = number(options, "retry", 300, 1),
-    ttl = number(options, "lease", 30, 1), poll = number(options, "poll", 5, 0.05),
+    job = job, every = number(options, "every", 3600, 1), retry = number(options, "retry", 300, 1),
+    ttl = number(options, "lease", 30, 1), poll = number(options, "poll", 5, 0.05), dict = dictionary(options),
   }):begin()
 end
 
+--- Starts the schedule. For init_worker_by_lua; every worker may call it, one at a time leads. What is wrong with the
+--- options is a line in nginx's error log, and nothing is started; anywhere else it is raised.
+---@param options certrotate.nginx.Options
+function M.start(options)
+  local ok, problem = pcall(begin, options)
+  if ok then return end
+  local ngx = rawget(_G, "ngx")
+  if not ngx or ngx.get_phase() ~= "init_worker" then error(problem, 2) end
+  ngx.log(ngx.ERR, problem, "; nothing is started")
+end
+
+-- The board, or an answer that there is none.
 local function board(options)
-  return require("certrotate.nginx.board").open(dictionary(options and options.dict or DEFAULT_DICT))
+  local ok, dict = pcall(dictionary, options)
+  if ok then return require("certrotate.nginx.board").open(dict) end
+  ngx.log(ngx.ERR, dict)
+  ngx.status = 503
+  ngx.say("this handler is not set up: see nginx's error log")
 end
 
 -- Handlers that read take GET and HEAD.
@@ -86,16 +108,19 @@ end
 --- Content handler: the status page for people.
 ---@param options? { dict?: string }
 function M.page(options)
-  if not reads() then return end
-  ngx.header["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-  answer("text/html; charset=utf-8", require("certrotate.nginx.page").html(board(options), ngx.now()))
+  local shown = reads() and board(options)
+  if not shown then return end
+  ngx.header["Content-Security-Policy"] =
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+  answer("text/html; charset=utf-8",
+    require("certrotate.nginx.page").html(shown, ngx.now(), { holders = ngx.var.arg_holders }))
 end
 
 --- Content handler: the same as JSON.
 ---@param options? { dict?: string }
 function M.json(options)
-  if not reads() then return end
-  local shown = board(options)
+  local shown = reads() and board(options)
+  if not shown then return end
   answer("application/json", require("certrotate.json").encode({
     now = ngx.now(), state = shown:read("state"), inventory = shown:read("inventory"), rotation = shown:read("rotation"),
   }) .. "\n")
@@ -104,9 +129,10 @@ end
 --- Content handler: Prometheus metrics.
 ---@param options? { dict?: string }
 function M.metrics(options)
-  if not reads() then return end
+  local shown = reads() and board(options)
+  if not shown then return end
   answer("text/plain; version=0.0.4; charset=utf-8",
-    require("certrotate.nginx.metrics").text(board(options), ngx.now()))
+    require("certrotate.nginx.metrics").text(shown, ngx.now()))
 end
 
 ---@class certrotate.nginx.ActionOptions
@@ -118,7 +144,8 @@ end
 -- point and stays resumable), as a form or in the query. Needs a token; mounted without one it refuses everything.
 ---@param options certrotate.nginx.ActionOptions
 function M.action(options)
-  require("certrotate.nginx.action").handle(options or {}, board(options))
+  local shown = board(options)
+  if shown then require("certrotate.nginx.action").handle(options or {}, shown) end
 end
 
 return M
