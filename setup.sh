@@ -20,7 +20,8 @@ packages_build=(build-essential cmake pkg-config lua5.4 liblua5.4-dev luajit2 li
   libcurl4-openssl-dev libssl-dev libexpat1-dev lua-cjson lua-argparse ca-certificates)
 packages_demo=(nginx-light libnginx-mod-http-lua openssl)
 packages_test=(lua5.1 liblua5.1-0-dev lua5.2 liblua5.2-dev lua5.3 liblua5.3-dev lua-busted lua-check luarocks lua-filesystem
-  lua-luv neovim tmux awscli python3-boto3 python3-botocore python3-jsonschema certbot pebble binutils git zsh fish mandoc chromium)
+  lua-luv neovim tmux awscli python3-boto3 python3-botocore python3-jsonschema certbot pebble binutils git zsh fish mandoc
+  chromium)
 
 die() {
   printf 'setup.sh: %s\n' "$*" >&2

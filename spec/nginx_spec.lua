@@ -75,7 +75,8 @@ describe("certrotate.nginx", function()
     location = /action { content_by_lua_block { require("certrotate.nginx").action { token = "%s" } } }
     location = /tokenless { content_by_lua_block { require("certrotate.nginx").action() } }
     location = /short { content_by_lua_block { require("certrotate.nginx").action { token = "short" } } }
-    location = /unread { content_by_lua_block { require("certrotate.nginx").action { token_file = "/nonexistent/token" } } }
+    location = /unread { content_by_lua_block {
+      require("certrotate.nginx").action { token_file = "/nonexistent/token" } } }
 ]]):format(TOKEN) })
   end
 
@@ -284,8 +285,8 @@ describe("certrotate.nginx", function()
 ]] })
     client = assert(require("certrotate").connect({ endpoint_url = "http://127.0.0.1:1", access_key_id = "AKIDEXAMPLE",
       secret_access_key = "secret", region = "us-east-1", environment = {} }))
-    local nowhere = "certrotate.nginx: nginx has no shared dictionary 'nowhere': put `lua_shared_dict nowhere 2m;` into "
-      .. "the http block"
+    local nowhere = "certrotate.nginx: nginx has no shared dictionary 'nowhere': put `lua_shared_dict nowhere 2m;` "
+      .. "into the http block"
     for _, path in ipairs({ "/page", "/json", "/metrics" }) do assert.equal(503, get(path).status + 0) end
     assert.equal(503, get("/action", { method = "POST", body = "action=reconcile" }).status + 0)
     assert.equal(5, said(nowhere))

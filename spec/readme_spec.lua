@@ -3,6 +3,8 @@ local certrotate = require("certrotate")
 local command = require("spec.support.command")
 local fleet_module = require("spec.support.fleet")
 local neovim = require("spec.support.neovim")
+local json = require("certrotate.json")
+local nginx = require("spec.support.nginx")
 local terminal = require("spec.support.terminal")
 
 local README = command.read("README.md")
@@ -22,20 +24,25 @@ local function replaced(text, from, to)
   return text:sub(1, at - 1) .. to .. text:sub(stop + 1)
 end
 
+-- A fleet, and in its folder what the examples speak of: new files, and a profile "prod" that leads to it.
+local function start(options)
+  local fleet = fleet_module.start(options)
+  local home, simulator, files = fleet.directory, fleet.simulator, fleet.simulator.files
+  command.write(home .. "/fullchain.pem", command.read(files.new_certificate) .. command.read(files.new_chain))
+  command.write(home .. "/privkey.pem", command.read(files.new_key))
+  command.write(home .. "/config", ("[profile prod]\nregion = us-east-1\nendpoint_url = %s\nca_bundle = %s\n"):format(
+    simulator.endpoint, simulator.ca_file))
+  command.write(home .. "/credentials", ("[prod]\naws_access_key_id = %s\naws_secret_access_key = %s\n"):format(
+    simulator.access_key_id, simulator.secret_access_key))
+  return fleet
+end
+
 describe("the README", function()
   local fleet, home, abi
 
   setup(function()
-    fleet = fleet_module.start({ distributions = 12, users = 6, vip = 1, propagation = 0.3, seed = 77,
-                                 settings = { vip_quota = 4 } })
+    fleet = start({ distributions = 12, users = 6, vip = 1, propagation = 0.3, seed = 77, settings = { vip_quota = 4 } })
     home = fleet.directory
-    local simulator, files = fleet.simulator, fleet.simulator.files
-    command.write(home .. "/fullchain.pem", command.read(files.new_certificate) .. command.read(files.new_chain))
-    command.write(home .. "/privkey.pem", command.read(files.new_key))
-    command.write(home .. "/config", ("[profile prod]\nregion = us-east-1\nendpoint_url = %s\nca_bundle = %s\n"):format(
-      simulator.endpoint, simulator.ca_file))
-    command.write(home .. "/credentials", ("[prod]\naws_access_key_id = %s\naws_secret_access_key = %s\n"):format(
-      simulator.access_key_id, simulator.secret_access_key))
     abi = _VERSION:match("%d%.%d")
   end)
   teardown(function() fleet:stop() end)
@@ -256,5 +263,55 @@ describe("the README", function()
         assert.truthy(README:find("certrotate." .. name, 1, true), name)
       end
     end
+  end)
+end)
+
+if not rawget(_G, "jit") then return end   -- nginx is the same whichever interpreter runs the test: once will do
+
+describe("the README's nginx example", function()
+  it("keeps the certificates of the README's configuration in order, and shows it", function()
+    local fleet = start({ distributions = 8, users = 3, vip = 0, propagation = 0.2, seed = 77 })
+    local client, server
+    finally(function()
+      if client then client:close() end
+      if server then server:stop() end
+      fleet:stop()
+    end)
+    local home, pki = fleet.directory, fleet.simulator.directory .. "/pki/"
+    local config = blocks("Certificates kept in order", "lua")[1]
+    for from, to in pairs({
+      ["/etc/tls/www.pem"] = home .. "/fullchain.pem", ["/etc/tls/www.key"] = home .. "/privkey.pem",
+      -- One that is in use as it stands.
+      ["/etc/tls/shop.pem"] = home .. "/shop.pem", ["/etc/tls/shop.key"] = pki .. "acm1.key",
+      ["arn:aws:acm:us-east-1:111122223333:certificate/…"] = fleet.simulator.old_reference,
+      -- Neither soaking nor looking at deployments as seldom as with AWS, and at the simulated edge.
+      ['"10m"'] = '"0s"', ['profile = "prod"'] = ('profile = "prod", edge = %q'):format(fleet.simulator.edge),
+    }) do config = replaced(config, from, to) end
+    command.write(home .. "/shop.pem", command.read(pki .. "acm1.crt") .. command.read(pki .. "acm1.chain"))
+    command.write(home .. "/certrotate.lua", config)
+
+    local text = blocks("OpenResty and nginx", "nginx")[1]
+    text = replaced(text, "/etc/certrotate.lua", home .. "/certrotate.lua")
+    text = replaced(text, "every = 3600", "every = 3600, poll = 0.1, connect = { poll = 0.1 }")
+    local http, locations = text:match("^(.*)\nserver {\n(.*)}$")
+    server = nginx.start({ main = ([[env HOME=@; env AWS_CONFIG_FILE=@/config;
+      env AWS_SHARED_CREDENTIALS_FILE=@/credentials; env CERTROTATE_STATE=@/state;]]):gsub("@", home), http = http,
+      server = locations })
+    client = assert(fleet:connect({ endpoint_url = "http://127.0.0.1:1" }))
+    local function get(path)
+      return assert(client.loop:await({ http = { url = server.url .. path, method = "GET", timeout = 20 } })).body
+    end
+    local told
+    for _ = 1, 600 do
+      told = json.decode(get("/certrotate.json"))
+      if told.state and told.state.phase == "idle" then break end
+      client.loop:sleep(0.05)
+    end
+    assert.is_true(told.state ~= nil and told.state.ok, json.encode(told) .. server:log())
+    assert.matches("^www: replace arn:", told.state.message)
+    assert.same({}, fleet:on(fleet.simulator.old_reference))
+    assert.equal(3, #fleet:on(told.rotation.to))
+    assert.truthy(get("/certrotate"):find(told.rotation.to, 1, true))
+    assert.truthy(get("/certrotate/metrics"):find("\ncertrotate_holders_changed_total 3\n", 1, true))
   end)
 end)

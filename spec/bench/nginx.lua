@@ -1,5 +1,5 @@
--- An unrelated location of a worker that rotates 20 distributions, against the same worker at rest: open-loop load, both ways
--- of waiting, quiet and rotating in turns, so that what else the machine does falls on all of them alike.
+-- An unrelated location of a worker that rotates 20 distributions, against the same worker at rest: open-loop load, both
+-- ways of waiting, quiet and rotating in turns, so that what else the machine does falls on all of them alike.
 -- The worker has one core for itself, the simulator and the visitors the other. Debian's nginx has LuaJIT inside,
 -- whichever interpreter runs this.
 -- usage: lua nginx.lua PATH_OF_open_loop [TURNS [SECONDS]]
@@ -13,9 +13,15 @@ local program = assert(arg[1], "path of open_loop expected")
 local TURNS, SECONDS, RATE, DISTRIBUTIONS = tonumber(arg[2] or 3), tonumber(arg[3] or 4), 1000, 20
 
 local directory = bench.directory()
-local simulator = certrotate.must(launch.start({ distributions = DISTRIBUTIONS, users = DISTRIBUTIONS, vip = 2, odd = false,
-  propagation = 1, jitter = 0.5, settings = { vip_quota = 4 } }))
-local files = simulator.files
+local simulator = certrotate.must(launch.start({ distributions = DISTRIBUTIONS, users = DISTRIBUTIONS, vip = 2,
+  odd = false, propagation = 1, jitter = 0.5, settings = { vip_quota = 4 } }))
+
+local function files_of(name)
+  local files = simulator.files
+  return { certificate = files[name .. "_certificate"], private_key = files[name .. "_key"],
+           chain = files[name .. "_chain"] }
+end
+
 -- Roots as an installation has them: all of the system's, and the simulator's.
 bench.write(directory .. "/roots.pem", (bench.read("/etc/ssl/certs/ca-certificates.crt") or "")
   .. bench.read(simulator.ca_file))
@@ -23,9 +29,7 @@ bench.write(directory .. "/fleet.json", json.encode({
   endpoint = simulator.endpoint, edge = simulator.edge, ca_file = directory .. "/roots.pem",
   trust_file = simulator.trust_file, access_key_id = simulator.access_key_id,
   secret_access_key = simulator.secret_access_key, directory = directory, distributions = DISTRIBUTIONS,
-  old = { reference = simulator.old_reference, files = { certificate = files.old_certificate, private_key = files.old_key,
-                                                         chain = files.old_chain } },
-  new = { files = { certificate = files.new_certificate, private_key = files.new_key, chain = files.new_chain } },
+  old = { reference = simulator.old_reference, files = files_of("old") }, new = { files = files_of("new") },
 }))
 
 local server = nginx.start({
@@ -43,7 +47,8 @@ local server = nginx.start({
     location = /go {
       content_by_lua_block {
         local dict = ngx.shared.certrotate
-        if ngx.var.arg_way == "none" then dict:delete("go") elseif ngx.var.arg_way then dict:set("go", ngx.var.arg_way) end
+        local way = ngx.var.arg_way
+        if way == "none" then dict:delete("go") elseif way then dict:set("go", way) end
         local board = require("certrotate.nginx.board").open(dict)
         ngx.print(require("certrotate.json").encode({ state = board:read("state"), pid = ngx.worker.pid(),
           rotations = dict:get("rotations") or 0 }))
@@ -55,8 +60,8 @@ local client = certrotate.must(certrotate.connect({ endpoint_url = "http://127.0
   secret_access_key = "secret", region = "us-east-1", environment = {} }))
 
 local function ask(query)
-  local answer = certrotate.must(client.loop:await({ http = { url = server.url .. "/go" .. (query or ""), method = "GET" } }))
-  return json.decode(answer.body)
+  local request = { url = server.url .. "/go" .. (query or ""), method = "GET" }
+  return json.decode(certrotate.must(client.loop:await({ http = request })).body)
 end
 
 local function wait_for(phase)
@@ -73,7 +78,8 @@ local function wait_for(phase)
 end
 
 local function visit(latencies)
-  local text = bench.capture(("taskset -c 1 %s %d /other %d %d"):format(bench.quote(program), server.port, RATE, SECONDS))
+  local text = bench.capture(("taskset -c 1 %s %d /other %d %d"):format(bench.quote(program), server.port, RATE,
+    SECONDS))
   for line in text:gmatch("[^\n]+") do latencies[#latencies + 1] = tonumber(line) / 1000 end
 end
 
@@ -84,8 +90,8 @@ end
 
 -- Milliseconds of CPU time the worker has used.
 local function worker_cpu(pid)
-  local fields = {}
-  for field in bench.read("/proc/" .. pid .. "/stat"):match("%)%s+(.*)$"):gmatch("%S+") do fields[#fields + 1] = field end
+  local fields, text = {}, bench.read("/proc/" .. pid .. "/stat"):match("%)%s+(.*)$")
+  for field in text:gmatch("%S+") do fields[#fields + 1] = field end
   return (fields[12] + fields[13]) * 10
 end
 
@@ -93,7 +99,8 @@ local ok, problem = pcall(function()
   local pid = wait_for("idle").pid
   -- The simulator beside the visitors, and the worker not behind other programs of this machine where that is allowed:
   -- what it does itself is measured.
-  bench.capture(("for p in $(pgrep -P %d) %d; do taskset -a -p -c 1 $p; done >/dev/null"):format(simulator.pid, simulator.pid))
+  bench.capture(("for p in $(pgrep -P %d) %d; do taskset -a -p -c 1 $p; done >/dev/null"):format(simulator.pid,
+    simulator.pid))
   os.execute(("chrt -f -p 1 %d 2>/dev/null"):format(pid))
   local ways = { "quiet", "paced", "threaded" }
   local all, differences, cpu = {}, {}, {}
