@@ -66,7 +66,7 @@ describe("certrotate.nginx", function()
     server = nginx.start({ workers = 2, main = "env CERTROTATE_STATE=" .. account:path("state") .. ";", http = ([[
   lua_shared_dict certrotate 1m;
   init_worker_by_lua_block {
-    require("certrotate.nginx").start { %s, every = 3600, retry = 3600, lease = 2, poll = 0.1 }
+    require("certrotate.nginx").start { %s, every = 3600, retry = 3600, lease = 1, poll = 0.1 }
   }]]):format(options and options()
       or ('job = require("spec.support.nginx_job")("%s")'):format(account:path("job.json"))), server = ([[
     location = /status { content_by_lua_block { require("certrotate.nginx").page() } }
@@ -162,7 +162,7 @@ describe("certrotate.nginx", function()
   end)
 
   it("passes on what a killed worker held", function()
-    start({ soak = 3 })
+    start({ soak = 1 })
     local running = wait_for("a changed holder", function(now)
       return now.rotation and now.rotation.wave and now.rotation.holders[1].changed
     end)
@@ -176,7 +176,7 @@ describe("certrotate.nginx", function()
   end)
 
   it("goes on after a reload", function()
-    start({ soak = 3 })
+    start({ soak = 1 })
     local running = wait_for("a changed holder", function(now)
       return now.rotation and now.rotation.wave and now.rotation.holders[1].changed
     end)

@@ -139,9 +139,9 @@ function Browser:close()
   self.input:close()
   self.output:read("*a")
   self.output:close()
-  -- It still writes into its folder on its way out.
-  command.shell(("n=0; while kill -0 %d 2>/dev/null && [ $n -lt 250 ]; do sleep 0.02; n=$((n+1)); done; "
-    .. "kill -9 %d 2>/dev/null"):format(self.pid, self.pid))
+  -- It still writes into its folder on its way out. Z: it is gone, and nobody has reaped it yet.
+  command.shell(("n=0; while grep -q '^State:.[^Z]' /proc/%d/status 2>/dev/null && [ $n -lt 250 ]; do sleep 0.02; "
+    .. "n=$((n+1)); done; [ $n -lt 250 ] || kill -9 %d"):format(self.pid, self.pid))
   command.remove(self.directory)
 end
 

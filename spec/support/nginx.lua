@@ -116,8 +116,9 @@ function Server:signal(name) return run(("kill -%s %d"):format(name, self.pid)) 
 function Server:stop()
   if self.stopped then return end
   self.stopped = true
-  run(("kill -TERM %d; n=0; while kill -0 %d 2>/dev/null && [ $n -lt 100 ]; do sleep 0.05; n=$((n+1)); done; "
-    .. "kill -9 %d 2>/dev/null"):format(self.pid, self.pid, self.pid))
+  -- Its pid file goes when it is done; the process itself can be seen until somebody reaps it, often a second or two.
+  run(("kill -TERM %d; n=0; while [ -e '%s/nginx.pid' ] && kill -0 %d 2>/dev/null && [ $n -lt 250 ]; do sleep 0.02; "
+    .. "n=$((n+1)); done; [ $n -lt 250 ] || kill -9 %d"):format(self.pid, self.directory, self.pid, self.pid))
   local log = self:log()
   run("rm -r '" .. self.directory .. "'")
   local crash = crashed(log)
