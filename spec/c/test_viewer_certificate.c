@@ -837,7 +837,7 @@ static void test_damage(void)
     }
     cr_buf_free(&out);
   }
-  CHECK(edited > 50);
+  CHECK(edited > 20); /* some 70, give or take 9: a damaged one is seldom still edited, but the case must occur */
   cr_buf_free(&made.text);
 }
 
