@@ -166,9 +166,11 @@ void cr_read_xml_error(const struct cr_answer *answer, struct cr_error *err, int
   struct cr_tree tree;
   const struct cr_node *error = NULL;
   const char *id = NULL, *time;
+  struct cr_error unread;
 
   cr_tree_init(&tree, ERROR_TREE_MAX);
-  if(answer->body.len && cr_xml_parse(&tree, NULL, answer->body.data, answer->body.len, NULL) == 0) {
+  cr_error_clear(&unread);
+  if(answer->body.len && cr_xml_parse(&tree, NULL, answer->body.data, answer->body.len, &unread) == 0) {
     error = cr_streq(tree.root->name, "Error") ? tree.root : cr_get(tree.root, "Error");
     if(!error) {
       error = cr_get_path(tree.root, "Errors/Error");
@@ -180,6 +182,12 @@ void cr_read_xml_error(const struct cr_answer *answer, struct cr_error *err, int
   *server_ms = time ? cr_parse_date(time) : -1;
   *server_ms = *server_ms < 0 ? cr_server_time_ms(answer) : *server_ms * 1000;
   fill(answer, cr_get_text(error, "Code"), cr_get_text(error, "Message"), id, err);
+  if(unread.kind == CR_KIND_MEMORY) {
+    /* What the service said is not known: no proxy is to blame. */
+    err->kind = unread.kind;
+    memcpy(err->code, unread.code, sizeof err->code);
+    memcpy(err->message, unread.message, sizeof err->message);
+  }
   add_region(answer, error, err);
   cr_tree_free(&tree);
 }

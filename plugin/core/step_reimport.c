@@ -105,7 +105,9 @@ static void have_certificate(struct cr_step *step, const struct cr_moment *now, 
     return;
   }
   if(cr_certificate_parse(pem, pem ? strlen(pem) : 0, &there, &err)) {
-    err.kind = CR_KIND_PARSE;
+    if(err.kind != CR_KIND_MEMORY) {
+      err.kind = CR_KIND_PARSE;
+    }
     cr_step_fail(step, &err);
     return;
   }

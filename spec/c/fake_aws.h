@@ -92,6 +92,7 @@ struct fake {
   int requests;
   int imports, reimports, uploads, puts, deletes;   /* carried out */
   void (*before)(struct fake *fake, const char *operation, int nth);   /* somebody else at work */
+  void (*pause)(void), (*resume)(void);   /* around what is the test's own and not the core's */
 };
 
 static inline void fake_init(struct fake *fake)
@@ -969,6 +970,14 @@ static inline struct cr_moment fake_now(const struct fake *fake)
   return (struct cr_moment){ FAKE_START * 1000LL + fake->mono_ms, fake->mono_ms, 0.5 };
 }
 
+static inline void fake_own(struct fake *fake, bool begins)
+{
+  void (*told)(void) = begins ? fake->pause : fake->resume;
+  if(told) {
+    told();
+  }
+}
+
 /* Runs to the end, or until `most` requests were carried out without telling the last answer (a crash): false. */
 static inline bool fake_run(struct fake *fake, struct cr_machine *m, int most)
 {
@@ -979,8 +988,10 @@ static inline bool fake_run(struct fake *fake, struct cr_machine *m, int most)
     switch(m->class->next(m, &now, &want)) {
     case CR_NEED_SEND: {
       struct cr_answer answer;
+      fake_own(fake, true);
       cr_answer_init(&answer);
       fake_serve(fake, want.request, &answer);
+      fake_own(fake, false);
       if(most-- > 0) {
         now = fake_now(fake);
         if(want.request->sink && answer.status >= 200 && answer.status < 300) {
@@ -1003,7 +1014,10 @@ static inline bool fake_run(struct fake *fake, struct cr_machine *m, int most)
     case CR_NEED_DECODE: {
       struct cr_error err;
       cr_fail(&err, CR_KIND_PARSE, "BadJson", "not JSON");
-      m->class->decoded(m, json_read(want.into, want.json, want.json_len) ? &err : NULL);
+      fake_own(fake, true);
+      int rc = json_read(want.into, want.json, want.json_len);
+      fake_own(fake, false);
+      m->class->decoded(m, rc ? &err : NULL);
       break;
     }
     case CR_NEED_RUN:

@@ -1,9 +1,9 @@
 /* test_call_memory.c - every allocation of a call and of an engine made to fail, one after the other: a clean error or
  * none, nothing lost, and the machine always comes to an end.
- *
- * malloc, calloc, realloc and free of the core are wrapped by the linker (spec/CMakeLists.txt). */
+ */
 #include "call_script.h"
 #include "check.h"
+#include "failing_memory.h"
 #include "loopback.h"
 
 #include "engine.h"
@@ -11,44 +11,6 @@
 
 #include <signal.h>
 #include <sys/wait.h>
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *data, size_t size);
-void __real_free(void *data);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *data, size_t size);
-void __wrap_free(void *data);
-
-static long fail_at = -1, made, outstanding;
-
-void *__wrap_malloc(size_t size)
-{
-  void *data = made++ == fail_at ? NULL : __real_malloc(size);
-  outstanding += data != NULL;
-  return data;
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-  void *data = made++ == fail_at ? NULL : __real_calloc(count, size);
-  outstanding += data != NULL;
-  return data;
-}
-
-void *__wrap_realloc(void *data, size_t size)
-{
-  void *moved = made++ == fail_at ? NULL : __real_realloc(data, size);
-  outstanding += moved && !data;
-  return moved;
-}
-
-void __wrap_free(void *data)
-{
-  outstanding -= data != NULL;
-  __real_free(data);
-}
 
 /* Answers whatever the machine sends with `body`, the first time with trouble. -1: it failed, with *err. */
 static int run_script(struct script *s, const char *body, struct cr_error *err)
@@ -91,13 +53,11 @@ static int scenario_call(const char *service, const char *operation, const char 
   struct cr_tree tree;
   struct script s;
   int rc = -1;
-  long keep = fail_at;
 
-  fail_at = -1; /* the test's own */
+  memory_pause();
   cr_tree_init(&tree, 1 << 20);
   script_params(&tree, params);
-  fail_at = keep;
-  made = 0;
+  memory_resume();
   if(!script_new(&s, account, service, operation, tree.root, NULL, view, 0)) {
     *err = s.error;
   } else {
@@ -184,42 +144,6 @@ static int scenario_engine(struct cr_error *err)
   return rc;
 }
 
-/* may_recover: an attempt that had no memory is one the machine may make again. */
-static void fail_each(const char *name, int (*scenario)(struct cr_error *err))
-{
-  struct cr_error err;
-  long failed = 0, count;
-
-  fail_at = -1;
-  made = 0;
-  CHECK(scenario(&err) == 0); /* warm: OpenSSL's and the account's caches are filled */
-  made = 0;
-  CHECK(scenario(&err) == 0);
-  count = made;
-  CHECK(count > 10);
-  for(long at = 0; at < count; at++) {
-    long before = outstanding;
-    cr_error_clear(&err);
-    made = 0;
-    fail_at = at;
-    int rc = scenario(&err);
-    fail_at = -1;
-    if(rc < 0) {
-      failed++;
-      if(err.kind != CR_KIND_MEMORY || !err.message[0]) {
-        printf("%s: allocation %ld: %s %s\n", name, at, err.code, err.message);
-      }
-      CHECK(err.kind == CR_KIND_MEMORY && err.message[0]);
-    }
-    CHECK(outstanding == before);
-    if(outstanding != before) {
-      printf("%s: allocation %ld of %ld: %ld blocks lost\n", name, at, count, outstanding - before);
-    }
-  }
-  CHECK(failed > count / 3);
-  printf("%s: %ld allocations, %ld reported\n", name, count, failed);
-}
-
 static pid_t start_server(void)
 {
   int pipes[2];
@@ -256,11 +180,11 @@ int main(void)
     return 1;
   }
   account = script_account("token");
-  fail_each("GetDistributionConfig", scenario_config);
-  fail_each("ListDistributions", scenario_listing);
-  fail_each("ListServerCertificates", scenario_query);
-  fail_each("ListCertificates", scenario_json);
-  fail_each("engine", scenario_engine);
+  memory_fail_each("GetDistributionConfig", scenario_config);
+  memory_fail_each("ListDistributions", scenario_listing);
+  memory_fail_each("ListServerCertificates", scenario_query);
+  memory_fail_each("ListCertificates", scenario_json);
+  memory_fail_each("engine", scenario_engine);
   cr_account_unref(account);
   kill(server, SIGKILL);
   waitpid(server, NULL, 0);

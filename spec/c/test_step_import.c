@@ -1,26 +1,14 @@
 /* test_step_import.c - the new certificate into ACM or IAM against a fake AWS: found again, never imported twice. */
-#include "fake_aws.h"
-#include "make_certificates.h"
+#include "step_material.h"
 
+static struct material material;
 static struct cr_identity *identity;
 static char *leaf_pem, *chain_pem, *other_pem, *twin_pem;
-
-static struct cr_machine *import_step(struct cr_account *account, const char *json)
-{
-  struct cr_error err;
-  struct cr_machine *m = fake_step("import", account, json, identity, &err);
-  CHECK(m != NULL);
-  if(!m) {
-    printf("# %s\n", err.message);
-    exit(1);
-  }
-  return m;
-}
 
 static struct cr_machine *run_import(struct fake *fake, const char *json)
 {
   struct cr_account *account = fake_account();
-  struct cr_machine *m = import_step(account, json);
+  struct cr_machine *m = material_step(&material, "import", account, json);
   cr_account_unref(account);
   fake_run(fake, m, 1000000);
   return m;
@@ -331,10 +319,10 @@ static void test_crash(const char *first, const char *second)
     crowd(&fake);
     fake.visible_lag_ms = 7000;
     struct cr_account *account = fake_account();
-    struct cr_machine *m = import_step(account, first);
+    struct cr_machine *m = material_step(&material, "import", account, first);
     fake_run(&fake, m, most);
     cr_machine_free(m);
-    m = import_step(account, second);
+    m = material_step(&material, "import", account, second);
     fake_run(&fake, m, 1000000);
     CHECK(fake_done(m, &fake));
     CHECK(fake.imports + fake.uploads == 1);
@@ -376,20 +364,6 @@ static void test_parameters(void)
   cr_account_unref(account);
 }
 
-static X509 *leaf_like(EVP_PKEY *key, const struct mk_ca *ca, int days)
-{
-  struct mk_options options;
-  memset(&options, 0, sizeof options);
-  options.cn = "x";
-  options.names = "DNS:*.Example.com,DNS:example.com";
-  options.key = key;
-  options.issuer = ca->x509;
-  options.issuer_key = ca->key;
-  options.not_before = FAKE_START;
-  options.not_after = FAKE_START + days * (int64_t)MK_DAY;
-  return mk_certificate(&options);
-}
-
 /* The import's answer is lost and then nobody can look: the end says that there may be a new certificate. */
 static void test_acm_lost_and_blind(void)
 {
@@ -423,55 +397,28 @@ static void test_acm_no_listing(void)
 
 int main(void)
 {
-  struct mk_ca root = mk_ca("Root", NULL), ca = mk_ca("Intermediate", &root);
-  EVP_PKEY *key = mk_key("P-256"), *other_key = mk_key("P-256");
-  X509 *leaf = leaf_like(key, &ca, 365), *other = leaf_like(other_key, &ca, 100);
-  X509 *twin = leaf_like(other_key, &ca, 365);
-  struct cr_identity_source source;
-  struct cr_error err;
-  leaf_pem = mk_pem(leaf);
-  chain_pem = mk_pem(ca.x509);
-  other_pem = mk_pem(other);
-  twin_pem = mk_pem(twin);
-  char *key_pem = mk_key_pem(key, NULL);
-  memset(&source, 0, sizeof source);
-  source.certificate_pem = leaf_pem;
-  source.certificate_pem_len = strlen(leaf_pem);
-  source.private_key_pem = key_pem;
-  source.private_key_pem_len = strlen(key_pem);
-  source.chain_pem = chain_pem;
-  source.chain_pem_len = strlen(chain_pem);
-  identity = cr_identity_load(&source, &err);
-  CHECK(identity != NULL);
-  if(identity) {
-    test_acm_new();
-    test_acm_lost();
-    test_acm_attempted();
-    test_acm_twins();
-    test_acm_failures();
-    test_acm_lost_and_blind();
-    test_acm_no_listing();
-    test_iam();
-    test_iam_conflicts();
-    test_iam_lost();
-    test_crash("{\"store\":\"acm\"}", "{\"store\":\"acm\",\"attempted\":true}");
-    test_crash("{\"store\":\"iam\"}", "{\"store\":\"iam\",\"attempted\":true}");
-    test_parameters();
-  } else {
-    printf("# %s\n", err.message);
-  }
-  cr_identity_unref(identity);
-  free(leaf_pem);
-  free(chain_pem);
+  static const char *const names = "DNS:*.Example.com,DNS:example.com";
+  material_init(&material, names);
+  identity = material.identity;
+  leaf_pem = material.leaf_pem;
+  chain_pem = material.chain_pem;
+  other_pem = material_pem(&material, material.other_key, names, 100);
+  twin_pem = material_pem(&material, material.other_key, names, 365);
+  test_acm_new();
+  test_acm_lost();
+  test_acm_attempted();
+  test_acm_twins();
+  test_acm_failures();
+  test_acm_lost_and_blind();
+  test_acm_no_listing();
+  test_iam();
+  test_iam_conflicts();
+  test_iam_lost();
+  test_crash("{\"store\":\"acm\"}", "{\"store\":\"acm\",\"attempted\":true}");
+  test_crash("{\"store\":\"iam\"}", "{\"store\":\"iam\",\"attempted\":true}");
+  test_parameters();
   free(other_pem);
   free(twin_pem);
-  free(key_pem);
-  X509_free(leaf);
-  X509_free(other);
-  X509_free(twin);
-  EVP_PKEY_free(key);
-  EVP_PKEY_free(other_key);
-  mk_ca_free(&ca);
-  mk_ca_free(&root);
+  material_free(&material);
   return check_end();
 }

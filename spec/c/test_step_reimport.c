@@ -1,8 +1,8 @@
 /* test_step_reimport.c - the new certificate under the old one's ARN against a fake AWS: only what was to be replaced is
  * replaced, and a lost answer ends in the same state. */
-#include "fake_aws.h"
-#include "make_certificates.h"
+#include "step_material.h"
 
+static struct material material;
 static struct cr_identity *identity;
 static char *leaf_pem, *chain_pem, *old_pem, *third_pem;
 static char from[CR_FINGERPRINT_HEX + 1];
@@ -10,16 +10,10 @@ static char from[CR_FINGERPRINT_HEX + 1];
 static struct cr_machine *run(struct fake *fake, const char *arn, const char *more, int requests)
 {
   struct cr_account *account = fake_account();
-  struct cr_error err;
   char *json = fake_print("{\"reference\":\"%s\",\"from\":\"%s\"%s}", arn, from, more);
-  struct cr_machine *m = fake_step("reimport", account, json, identity, &err);
+  struct cr_machine *m = material_step(&material, "reimport", account, json);
   free(json);
   cr_account_unref(account);
-  CHECK(m != NULL);
-  if(!m) {
-    printf("# %s\n", err.message);
-    exit(1);
-  }
   fake_run(fake, m, requests);
   return m;
 }
@@ -188,65 +182,24 @@ static void test_parameters(void)
   cr_account_unref(account);
 }
 
-static X509 *leaf_of(EVP_PKEY *key, const struct mk_ca *ca, int days)
-{
-  struct mk_options options;
-  memset(&options, 0, sizeof options);
-  options.cn = "x";
-  options.names = "DNS:example.com";
-  options.key = key;
-  options.issuer = ca->x509;
-  options.issuer_key = ca->key;
-  options.not_before = FAKE_START;
-  options.not_after = FAKE_START + days * (int64_t)MK_DAY;
-  return mk_certificate(&options);
-}
-
 int main(void)
 {
-  struct mk_ca root = mk_ca("Root", NULL), ca = mk_ca("Intermediate", &root);
-  EVP_PKEY *key = mk_key("P-256"), *old_key = mk_key("P-256");
-  X509 *leaf = leaf_of(key, &ca, 365), *old = leaf_of(old_key, &ca, 100), *third = leaf_of(old_key, &ca, 200);
-  struct cr_identity_source source;
-  struct cr_certificate parsed;
-  struct cr_error err;
-  leaf_pem = mk_pem(leaf);
-  chain_pem = mk_pem(ca.x509);
-  old_pem = mk_pem(old);
-  third_pem = mk_pem(third);
-  CHECK(cr_certificate_parse(old_pem, strlen(old_pem), &parsed, &err) == 0);
-  memcpy(from, parsed.fingerprint, sizeof from);
-  cr_certificate_free(&parsed);
-  char *key_pem = mk_key_pem(key, NULL);
-  memset(&source, 0, sizeof source);
-  source.certificate_pem = leaf_pem;
-  source.certificate_pem_len = strlen(leaf_pem);
-  source.private_key_pem = key_pem;
-  source.private_key_pem_len = strlen(key_pem);
-  source.chain_pem = chain_pem;
-  source.chain_pem_len = strlen(chain_pem);
-  identity = cr_identity_load(&source, &err);
-  CHECK(identity != NULL);
-  if(identity) {
-    test_new();
-    test_foreign();
-    test_lost();
-    test_failures();
-    test_crash();
-    test_parameters();
-  }
-  cr_identity_unref(identity);
-  free(leaf_pem);
-  free(chain_pem);
+  static const char *const names = "DNS:example.com";
+  material_init(&material, names);
+  identity = material.identity;
+  leaf_pem = material.leaf_pem;
+  chain_pem = material.chain_pem;
+  old_pem = material_pem(&material, material.other_key, names, 100);
+  third_pem = material_pem(&material, material.other_key, names, 200);
+  material_fingerprint(old_pem, from);
+  test_new();
+  test_foreign();
+  test_lost();
+  test_failures();
+  test_crash();
+  test_parameters();
   free(old_pem);
   free(third_pem);
-  free(key_pem);
-  X509_free(leaf);
-  X509_free(old);
-  X509_free(third);
-  EVP_PKEY_free(key);
-  EVP_PKEY_free(old_key);
-  mk_ca_free(&ca);
-  mk_ca_free(&root);
+  material_free(&material);
   return check_end();
 }
