@@ -2,6 +2,7 @@
  * nothing lost.
  *
  * malloc, calloc, realloc and free are wrapped by the linker for the programs that include this (spec/CMakeLists.txt).
+ * malloc, calloc, realloc and free are wrapped by the linker for the programs that include this (spec/CMakeLists.txt).
  * What belongs to the test itself is done between memory_pause and memory_resume: it does not fail and is not counted. */
 #ifndef CR_SPEC_FAILING_MEMORY_H
 #define CR_SPEC_FAILING_MEMORY_H

@@ -1,16 +1,19 @@
 -- SIGKILL at every boundary of a rotation: before and after each request's effect, before, in the middle of and after
--- each write of the journal. Then one command ends it: `resume`, or `rollback`.
+-- each write of the journal. Then one command ends it: `resume`, or `rollback`. With a journal in S3 its writes and its
+-- leases are requests among the others, and another machine makes the end, of which two may try it at once.
 local rules = require("spec.hostile.rules")
 
 local M = {}
 
 --- The ways there are to rotate, and to end what was killed.
----@return { store: string, method: string, ending: string }[]
+---@return { store: string, method: string, ending: string, s3: boolean, name: string }[]
 function M.kinds()
   local kinds = {}
-  for _, way in ipairs({ { "swap", "acm" }, { "swap", "iam" }, { "reimport", "acm" } }) do
+  for _, way in ipairs({ { "swap", "acm" }, { "swap", "iam" }, { "reimport", "acm" }, { "swap", "acm", "S3" },
+                         { "reimport", "acm", "S3" } }) do
     for _, ending in ipairs({ "resume", "rollback" }) do
-      kinds[#kinds + 1] = { method = way[1], store = way[2], ending = ending }
+      kinds[#kinds + 1] = { method = way[1], store = way[2], ending = ending, s3 = way[3] ~= nil,
+        name = ("%s of %s%s, then %s"):format(way[1], way[2], way[3] and ", its journal in S3" or "", ending) }
     end
   end
   return kinds
@@ -21,7 +24,9 @@ local function words_of(world, kind)
 end
 
 local function fresh(world, kind)
-  world:reset({ distributions = 5, users = 3, vip = 1, store = kind.store, seed = 5 })
+  -- Tenants take certificates of ACM only.
+  world:reset({ distributions = 5, users = 3, vip = 1, store = kind.store, tenants = kind.store == "acm" and 1 or 0,
+                seed = 5 }, kind.s3)
 end
 
 --- How many requests and journal writes an undisturbed rotation of this kind has.
@@ -31,7 +36,9 @@ function M.measure(world, kind)
   local done = world:run(words_of(world, kind))
   assert(done.rc == 0, done.text)
   local writes = 0
-  for _ in io.lines(world.journal) do writes = writes + 1 end
+  if not kind.s3 then
+    for _ in io.lines(world.journal) do writes = writes + 1 end
+  end
   return { requests = world:control("record").count, writes = writes }
 end
 
@@ -79,17 +86,38 @@ local endings = {}
 
 function endings.resume(world, kind)
   -- Before the journal existed nothing was begun: the same command again.
-  return world:run(world:begun() and { "resume", world.journal, "--poll", "60ms" } or words_of(world, kind))
+  return world:begun() and { "resume", world.journal, "--poll", "60ms" } or words_of(world, kind)
 end
 
 function endings.rollback(world, kind)
-  if not world:begun() then return { rc = 0 } end
+  if not world:begun() then return nil end
   local words, files = { "rollback", world.journal, "--yes", "--poll", "60ms" }, world.simulator.files
   -- AWS keeps nothing of what a reimport replaced.
   local old = kind.method == "reimport" and { "--certificate", files.old_certificate, "--private-key", files.old_key, "--chain",
                                               files.old_chain } or {}
   for _, word in ipairs(old) do words[#words + 1] = word end
-  return world:run(words)
+  return words
+end
+
+-- The end, by one command; by two at once on two machines, one of which goes on and the other is told who does, or finds
+-- everything done.
+local function finish(world, kind, racing, broken)
+  local words = endings[kind.ending](world, kind)
+  if not words then return { rc = 0 } end
+  local done = world:run(words)
+  -- Where the killed one had a lease it is held: nobody goes on before it is over.
+  if not (kind.s3 and world.locked(done)) then return done end
+  world:end_leases()
+  if not racing then return world:run(words) end
+  local winner
+  for _, one in ipairs(world:race(words, 2)) do
+    if not world.locked(one) then
+      if one.rc ~= 0 and one.rc ~= 3 then return one end
+      winner = winner and winner.rc == 0 and winner or one
+    end
+  end
+  if not winner then broken[#broken + 1] = "of two machines at once none went on" end
+  return winner or { rc = 0 }
 end
 
 --- One case: killed at a boundary, ended by a command.
@@ -97,11 +125,12 @@ end
 ---@return string[] broken   what is wrong
 function M.case(world, kind, boundary)
   fresh(world, kind)
-  local killed = run_into(world, kind, boundary)
-  local done = endings[kind.ending](world, kind)
+  local killed, raced = run_into(world, kind, boundary), {}
+  local done = finish(world, kind, boundary.number % 2 == 0, raced)
   world:look_at_all()
   local back = kind.ending == "rollback"
   local broken = rules.broken(world, { report = done.report, back = back, reimport = kind.method == "reimport" })
+  for _, text in ipairs(raced) do broken[#broken + 1] = text end
   -- What was rolled back before anything was changed is nothing to do.
   if done.rc ~= 0 and not (back and done.rc == 3) then
     table.insert(broken, 1, ("%s ended with %s: %s"):format(kind.ending, tostring(done.rc or done.signal), done.text))

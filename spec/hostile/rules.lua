@@ -33,21 +33,35 @@ local function client_changes(world, changes, options, found)
       imports.last = change.fingerprint
     elseif change.what == "delete" then
       if change.held > 0 then found("%s was to be deleted while held by %d", change.reference, change.held) end
-      if change.reference ~= world.old then found("%s was deleted, not the old certificate", change.reference) end
+      -- What is not needed any more: the old one, or after a way back the one that was imported for nothing.
+      if change.reference ~= world.old and not (options.back and imports[change.reference]) then
+        found("%s was deleted, not the old certificate", change.reference)
+      end
     end
+  end
+  return imports, foreign
+end
+
+-- Of a journal in S3: whoever wrote once another had gone on has written behind that one's back.
+local function journal_writers(world, found)
+  local seen = {}
+  for _, id in ipairs(world:writers()) do
+    if seen[id] then found("%s went on with the journal after another had gone on with it", id) end
+    seen[id] = true
   end
 end
 
 --- Everything that is wrong; an empty list when nothing is.
 ---@param world table
----@param options { report?: table, back?: boolean, detach?: boolean, reimport?: boolean }   report: of the last command;
----                back: rolled back
+---@param options { report?: table, back?: boolean, detach?: boolean, reimport?: boolean, untouched?: boolean }
+---                report: of the last command; back: rolled back; untouched: a reimport that found nothing to do
 ---@return string[]
 function M.broken(world, options)
   local list = {}
   local function found(format, ...) list[#list + 1] = format:format(...) end
   local changes, state = world:control("changes").changes, world:control("state")
-  client_changes(world, changes, options, found)
+  local imports, foreign = client_changes(world, changes, options, found)
+  journal_writers(world, found)
 
   local by_others, removed, created = {}, {}, {}
   for _, change in ipairs(changes) do
@@ -72,27 +86,38 @@ function M.broken(world, options)
       found("%s, which does not use the certificate, has another one now", id)
     end
     if options.reimport then
-      if was and was.reference ~= distribution.reference then found("%s names another certificate", id) end
+      if was and was.reference ~= distribution.reference and not foreign[id] then found("%s names another certificate", id) end
     elseif not options.back and distribution.reference == world.old and not told[id] and not left_out[id] then
       found("%s is left behind (%s), and that is not reported: %s", id, created[id] and "new" or "old", json.encode(report))
-    elseif options.back and was and was.reference == world.old and distribution.reference ~= world.old and not told[id] then
-      found("%s was not rolled back, and that is not reported", id)
+    elseif options.back and imports[distribution.reference] and not told[id] then
+      found("%s was not rolled back (%s), and that is not reported", id, created[id] and "new" or "old")
     end
   end
 
-  for _, certificate in ipairs(options.reimport and state.certificates or {}) do
+  local tenants = {}
+  for _, tenant in ipairs(world.before.tenants) do tenants[tenant.id] = tenant end
+  for _, tenant in ipairs(state.tenants) do
+    local id, was, certificate = tenant.id, tenants[tenant.id], tenant.certificate
+    if was.rest ~= tenant.rest then found("%s is not what it was beside its certificate", id) end
+    if (certificate == "") ~= (was.certificate == "") then found("%s has gained or lost a certificate of its own", id) end
+    if options.reimport then
+      if certificate ~= was.certificate and not foreign[id] then found("%s names another certificate", id) end
+    elseif not options.back and certificate == world.old and not told[id] then
+      found("tenant %s is left behind, and that is not reported: %s", id, json.encode(report))
+    elseif options.back and imports[certificate] and not told[id] then
+      found("tenant %s was not rolled back, and that is not reported", id)
+    end
+  end
+
+  for _, certificate in ipairs(options.reimport and not options.untouched and state.certificates or {}) do
     local wanted = options.back and world.old_fingerprint or world.new_fingerprint
     if certificate.reference == world.old and certificate.fingerprint ~= wanted then
       found("%s holds %s in the end, not %s", world.old, certificate.fingerprint:sub(1, 12), wanted:sub(1, 12))
     end
   end
 
-  local owners = {}
-  for _, distribution in ipairs(world.before.distributions) do
-    for _, alias in ipairs(distribution.aliases) do owners[alias] = distribution.id end
-  end
   for _, failure in ipairs(world.failed) do
-    if not removed[owners[failure.name]] then found("a viewer of %s was not served: %s", failure.name, failure.why) end
+    if not removed[world.owners[failure.name]] then found("a viewer of %s was not served: %s", failure.name, failure.why) end
   end
   if state.edge.failures > 0 then found("%d handshakes failed at the edge", state.edge.failures) end
   return list

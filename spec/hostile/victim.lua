@@ -3,11 +3,13 @@
 -- CERTROTATE_SPEC_KILL="before 3": SIGKILL before the third write of a journal; "after 3"; "torn 3": when half of it is
 -- on the disk. Waiting that would take minutes is shortened, in proportion to the simulator's times.
 local core = require("certrotate.core")
+local reimport = require("certrotate.rotation.run.reimport")
 local wave = require("certrotate.rotation.run.wave")
 
-wave.SETTLE_TIMEOUT, wave.VERIFY_WITHIN = 5, 10
+wave.SETTLE_TIMEOUT, wave.VERIFY_WITHIN, reimport.WITHIN = 5, 10, 10
 
-local patience = { import = { "patience", 3 }, swap = { "settle_patience", 6 }, retire = { "patience", 4 } }
+local patience = { import = { "patience", 3 }, reimport = { "patience", 3 },
+                   swap = { "settle_patience", 6 }, retire = { "patience", 4 } }
 local Loop = getmetatable(require("certrotate.task").loop({ client = assert(core.client()) })).__index
 local await = Loop.await
 function Loop:await(waitable, ...)

@@ -36,7 +36,7 @@ end
 if what == "kills" then
   local only = first
   for _, kind in ipairs(kill.kinds()) do
-    local name = ("kills %s %s, then %s"):format(kind.method, kind.store, kind.ending)
+    local name = "kills of a " .. kind.name
     local list = kill.boundaries(kill.measure(world, kind))
     for index, boundary in ipairs(list) do
       if index % of == share % of and (not only or index == only) then
@@ -56,7 +56,7 @@ else
       try(("seed %d (replay: spec/hostile/run --seed %d)"):format(seed, seed), function()
         local counts, broken = seeds.case(world, seed)
         count("hostile rotations", 1)
-        for _, name in ipairs({ "kills", "resumes", "told", "retired" }) do count(name, counts[name]) end
+        for _, name in ipairs(seeds.COUNTS) do count(name[2], counts[name[1]]) end
         return broken
       end)
     end

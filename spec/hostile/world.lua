@@ -4,12 +4,14 @@ local core = require("certrotate.core")
 local json = require("certrotate.json")
 local command = require("spec.support.command")
 local launch = require("certrotate.simulator.launch")
+local lease = require("certrotate.rotation.s3.lease")
 
 local World = {}
 World.__index = World
 
 local VIEWERS = 12       -- handshakes a second
 local LIMIT = 90         -- seconds a command may take on a busy machine
+local BUCKET = "rot-journal"
 
 ---@return table world
 function World.start()
@@ -96,9 +98,26 @@ end
 
 -- ── rotations ───────────────────────────────────────────────────────────────────────────────────────────────
 
+-- Every name a viewer may ask for, and whose it is. A tenant's are served as long as its distribution is there.
+local function note_names(self)
+  self.names, self.owners = {}, {}
+  local function note(names, owner, served)
+    for _, name in ipairs(names) do
+      self.owners[name] = owner
+      if served then self.names[#self.names + 1] = name end
+    end
+  end
+  for _, distribution in ipairs(self.before.distributions) do
+    note(distribution.aliases, distribution.id, distribution.reference == self.old and distribution.enabled
+      and not distribution.staging)
+  end
+  for _, tenant in ipairs(self.before.tenants) do note(tenant.domains, tenant.distribution, true) end
+end
+
 --- A fresh account for one rotation.
 ---@param fleet table   of the control endpoint `seed`
-function World:reset(fleet)
+---@param s3? boolean   the journal and the leases are in S3, and every command runs on a machine of its own
+function World:reset(fleet, s3)
   self.count = (self.count or 0) + 1
   self.names = {}
   self:look_at_all() -- nobody of the last account is still on the way
@@ -109,26 +128,53 @@ function World:reset(fleet)
   self:control("seed", fleet)
   self.old, self.store = old, fleet.store
   self.before = self:control("state")
-  for _, distribution in ipairs(self.before.distributions) do
-    if distribution.reference == old and distribution.enabled and not distribution.staging then
-      for _, alias in ipairs(distribution.aliases) do self.names[#self.names + 1] = alias end
-    end
-  end
+  note_names(self)
   self.folder = ("%s/%d"):format(self.directory, self.count)
   assert(core.make_directory(self.folder))
-  self.journal = self.folder .. "/journal"
+  self.journal, self.s3, self.machines = self.folder .. "/journal", s3 or false, 0
+  if s3 then
+    self:control("buckets", { name = BUCKET })
+    self.journal = ("s3://%s/%d/journal"):format(BUCKET, self.count)
+  end
+end
+
+-- The journal's objects in S3, in order.
+local function segments(self)
+  local objects, list = self:control("buckets").buckets[BUCKET].objects, {}
+  for number = 1, math.huge do
+    local object = objects[("%d/journal/%06d.jsonl"):format(self.count, number)]
+    if not object then return list end
+    list[number] = object.body
+  end
+end
+
+-- The journal's text so far, "" where there is none.
+local function journal_text(self)
+  if not self.s3 then return command.read(self.journal) or "" end
+  local list = segments(self)
+  for number, body in ipairs(list) do list[number] = body:match("^[^\n]*\n(.*)$") end
+  return table.concat(list)
 end
 
 --- Whether the journal's first line is whole: then there is something to resume, or to roll back.
-function World:begun()
-  local text = command.read(self.journal)
-  return text ~= nil and text:find("\n", 1, true) ~= nil
-end
+function World:begun() return journal_text(self):find("\n", 1, true) ~= nil end
 
 --- The plan the journal begins with.
-function World:plan()
-  return assert(json.decode(command.read(self.journal):match("^[^\n]+"))).plan
+function World:plan() return assert(json.decode(journal_text(self):match("^[^\n]+"))).plan end
+
+--- Who wrote the journal in S3, one after the other: each once, as long as nobody writes behind another's back.
+---@return string[]
+function World:writers()
+  local list = {}
+  for number, body in ipairs(self.s3 and segments(self) or {}) do
+    local id = assert(json.decode(body:match("^[^\n]*")), "segment " .. number).writer.id
+    if list[#list] ~= id then list[#list + 1] = id end
+  end
+  return list
 end
+
+--- So much time passes that the leases of whoever was killed are over.
+function World:end_leases() self:control("clock", { advance = lease.TTL + lease.GRACE + 1 }) end
 
 function World:apply_words(more)
   local files = self.simulator.files
@@ -142,9 +188,11 @@ end
 ---@param words string[]
 ---@param kill? string   of victim.lua
 function World:launch(words, kill)
+  -- With a journal in S3 nothing is left on a machine that the next one had.
+  if self.s3 then self.machines = self.machines + 1 end
   local arguments = { "env", "-u", "AWS_PROFILE", "AWS_CONFIG_FILE=/nonexistent", "AWS_SHARED_CREDENTIALS_FILE=/nonexistent",
                       "LUA_PATH=" .. package.path, "LUA_CPATH=" .. package.cpath,
-                      "CERTROTATE_STATE=" .. self.folder .. "/state", "CERTROTATE_SPEC_KILL=" .. (kill or "") }
+                      "CERTROTATE_STATE=" .. self.folder .. "/state" .. self.machines, "CERTROTATE_SPEC_KILL=" .. (kill or "") }
   for name, value in pairs(self.simulator:environment()) do arguments[#arguments + 1] = name .. "=" .. value end
   arguments[#arguments + 1] = command.interpreter()
   arguments[#arguments + 1] = "spec/hostile/victim.lua"
@@ -182,6 +230,21 @@ end
 
 function World:run(words) return self:finish(self:launch(words)) end
 
+--- The same command on several machines at once.
+---@return table[]   what came of each
+function World:race(words, machines)
+  local ids, list = {}, {}
+  for index = 1, machines do ids[index] = self:launch(words) end
+  for index, id in ipairs(ids) do list[index] = self:finish(id) end
+  return list
+end
+
+--- Whether a command ended because another has the locks.
+function World.locked(done)
+  return done.rc == 4 and (done.text:find("another run is at work", 1, true) or done.text:find("another run goes on", 1, true))
+    ~= nil
+end
+
 --- Every viewer name once more, and all that is still on its way.
 function World:look_at_all()
   for _ = 1, #self.names do
@@ -199,7 +262,7 @@ end
 function World:calm()
   self:control("faults", { clear = true })
   self:control("settings", { list_lag = 0, import_lag = 0, store_list_lag = 0, in_use_lag = 0, slow_share = 0, stuck_share = 0,
-                             rate_updates = 0, rate_reads = 0 })
+                             rate_updates = 0, rate_reads = 0, s3_list_lag = 0 })
   self:control("deployments", { finish = true })
 end
 

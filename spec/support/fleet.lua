@@ -100,8 +100,8 @@ function M:multi_tenant(reference)
     caller_reference = "multi-tenant-" .. self.added, aliases = {}, enabled = true, staging = false, policy = "",
     http_version = "http2", behaviors = 1, comment = "multi-tenant", origin = "origin.example.net",
     viewer = { store = "acm", reference = reference, method = "sni-only", minimum = "TLSv1.2_2021" },
+    connection_mode = "tenant-only",
   })
-  text = text:gsub("</DistributionConfig>", "<ConnectionMode>tenant-only</ConnectionMode>%0")
   return assert(self.simulator:control("distributions", text)).id
 end
 

@@ -19,7 +19,8 @@
 --   GET  meter           dedicated-IP association and its charge
 --   GET  changes         what changed in the account, and by whom (record.lua)
 --   GET  faults          POST: one rule (faults.lua), or { rules = {…} }, or { clear = true }
---   POST hostile         { seed }: the rules and settings of a hostile world (hostility.lua), beside those there are
+--   POST hostile         { seed, s3?, tenants? }: the rules and settings of a hostile world (hostility.lua), beside
+--                        those there are
 --   POST deployments     { finish = true }: what is under way is Deployed now, what is stuck too
 --   GET  clock           POST: { advance = seconds }, { pass = seconds } or { skew = seconds }, see clock.lua
 --   GET  settings        POST: changes (settings.lua)
@@ -255,7 +256,7 @@ local function add_hostility(sim, given)
   if type(given.seed) ~= "number" then
     return nil, "seed: a number expected"
   end
-  local profile = hostility.profile(given.seed)
+  local profile = hostility.profile(given.seed, { s3 = given.s3, tenants = given.tenants })
   local ok, err = hostility.apply(sim, profile)
   return ok and { seed = profile.seed, settings = profile.settings, rules = copy(profile.rules),
     troubles = copy(profile.troubles) }, err

@@ -75,17 +75,22 @@ end
 ---@return integer finished
 function M.finish(sim)
   local now, finished = sim.clock:now(), 0
-  for _, id in ipairs(sim.store.ids) do
-    local distribution = sim.store.distributions[id]
-    if now < distribution.deployed_at then
-      distribution.deployed_at, finished = now, finished + 1
+  local function finish(holder)
+    if now < holder.deployed_at then
+      holder.deployed_at, finished = now, finished + 1
     end
-    if distribution.rollout then
-      distribution.rollout.till = math.min(distribution.rollout.till, now)
+    if holder.rollout then
+      holder.rollout.till = math.min(holder.rollout.till, now)
     end
-    for _, left in ipairs(distribution.left) do
+    for _, left in ipairs(holder.left) do
       left.until_ = math.min(left.until_, now + sim.settings.in_use_lag)
     end
+  end
+  for _, id in ipairs(sim.store.ids) do
+    finish(sim.store.distributions[id])
+  end
+  for _, tenant in ipairs(sim.store.tenant_list) do
+    finish(tenant)
   end
   sim.meter:finish(now)
   return finished

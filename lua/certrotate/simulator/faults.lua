@@ -25,7 +25,7 @@ M.__index = M
 ---@field seconds? number     delay and hang: default 1 and 3600
 ---@field bytes? integer      truncate: how many bytes arrive (default half); endless: at most (default 1 GiB)
 ---@field headers? table      error and html: further headers, such as Retry-After
----@field action? "edit"|"disable"|"certificate"|"delete"|"create"|"promote"   interfere
+---@field action? "edit"|"disable"|"certificate"|"delete"|"create"|"promote"|"tenant"   interfere
 ---@field target? string      interfere: a distribution's id, or "other" than the one the call is about
 ---@field reference? string   interfere: the certificate it is given
 
@@ -64,7 +64,7 @@ function M:add(rule)
     copy[key] = value
   end
   if copy.kind == "interfere" and not interference.actions[copy.action or ""] then
-    return nil, "action: one of certificate, create, delete, disable, edit, promote"
+    return nil, "action: one of certificate, create, delete, disable, edit, promote, tenant"
   end
   copy.when = late[copy.kind] and "after" or copy.when or "before"
   if copy.when ~= "before" and copy.when ~= "after" then

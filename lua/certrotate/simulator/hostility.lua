@@ -136,10 +136,65 @@ local troubles = {
   end },
 }
 
+-- What befalls a journal and its leases in S3: one of these more, where there is one.
+local s3_troubles = {
+  { "S3's errors", function(draw, out)
+    rule(out, { kind = "error", service = "s3", status = draw:pick { 500, 503 }, code = draw:pick { "InternalError",
+      "SlowDown" }, when = when(draw), chance = between(draw, 0.1, 0.4), count = 1 + draw:integer(5) })
+  end },
+  { "S3's lost replies", function(draw, out)
+    rule(out, { kind = draw:pick { "reset", "truncate", "empty" }, when = "after", service = "s3", operation = "PutObject",
+      chance = between(draw, 0.1, 0.5), count = 1 + draw:integer(5) })
+  end },
+  { "S3's delays", function(draw, out)
+    rule(out, { kind = "delay", service = "s3", seconds = between(draw, 0.05, 0.4), when = when(draw),
+      chance = between(draw, 0.1, 0.5), count = 2 + draw:integer(8) })
+  end },
+  { "S3's resets", function(draw, out)
+    rule(out, { kind = draw:pick { "reset", "hang" }, seconds = 0.2, service = "s3", when = "before",
+      chance = between(draw, 0.1, 0.4), count = 1 + draw:integer(5) })
+  end },
+  { "writes to S3 under way at once", function(draw, out)
+    rule(out, { kind = "error", service = "s3", operation = "PutObject", status = 409, code = "ConditionalRequestConflict",
+      chance = between(draw, 0.1, 0.5), count = 1 + draw:integer(3) })
+  end },
+  { "a lagging listing of S3", function(draw, out)
+    out.settings.s3_list_lag, out.settings.s3_max_keys = between(draw, 0.2, 2), 1 + draw:integer(9)
+  end },
+}
+
+-- What befalls tenants.
+local tenant_troubles = {
+  { "lost updates of tenants", function(draw, out)
+    rule(out, { kind = draw:pick { "reset", "truncate", "hang", "error" }, seconds = 0.2, when = "after",
+      operation = "UpdateDistributionTenant", count = draw:integer(3) })
+  end },
+  { "another certificate for a tenant by another client", function(draw, out)
+    rule(out, { kind = "interfere", action = "tenant", count = 1, skip = draw:integer(3) - 1,
+      operation = draw:pick { "UpdateDistributionTenant", "GetDistributionTenant", "UpdateDistribution" } })
+  end },
+  { "no word of a tenant's status", function(_, out)
+    out.settings.tenant_status = false
+  end },
+  { "tenants' members kept", function(_, out)
+    out.settings.tenant_omitted = "kept"
+  end },
+  { "errors about tenants", function(draw, out)
+    rule(out, { kind = "error", status = 503, code = "ServiceUnavailable", when = when(draw), count = draw:integer(3),
+      operation = draw:pick { "UpdateDistributionTenant", "GetDistributionTenant", "ListDistributionTenants",
+        "ListDistributionTenantsByCustomization" } })
+  end },
+}
+
+-- Leases in S3 are counted by S3's own clock: it moves on, and does not jump.
+local not_with_s3 = { ["a changing clock"] = true }
+
 --- Which troubles a seed makes. Pure.
 ---@param seed integer
+---@param with? {s3?:boolean, tenants?:boolean}   what there is besides distributions, to be met as well
 ---@return certrotate.simulator.Profile
-function M.profile(seed)
+function M.profile(seed, with)
+  with = with or {}
   local draw = random.new("hostile/" .. seed)
   local out = { seed = seed, troubles = {}, settings = {}, rules = {} }
   local order = {}
@@ -147,10 +202,22 @@ function M.profile(seed)
     order[index] = index
   end
   draw:shuffle(order)
+  local function add(trouble)
+    out.troubles[#out.troubles + 1] = trouble[1]
+    trouble[2](draw, out)
+  end
+  -- A rule that comes first is met first: the narrow ones.
+  if with.s3 then
+    add(draw:pick(s3_troubles))
+  end
+  if with.tenants then
+    add(draw:pick(tenant_troubles))
+  end
   for index = 1, 2 + draw:integer(4) do
     local trouble = troubles[order[index]]
-    out.troubles[index] = trouble[1]
-    trouble[2](draw, out)
+    if not (with.s3 and not_with_s3[trouble[1]]) then
+      add(trouble)
+    end
   end
   return out
 end

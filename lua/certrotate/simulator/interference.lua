@@ -5,6 +5,7 @@ local cloudfront = require "certrotate.simulator.cloudfront"
 local config = require "certrotate.simulator.distribution_config"
 local continuous_deployment = require "certrotate.simulator.continuous_deployment"
 local random = require "certrotate.simulator.random"
+local tenants = require "certrotate.simulator.tenants"
 local xml = require "certrotate.simulator.xml"
 
 local M = {}
@@ -134,6 +135,25 @@ function actions.promote(sim)
   return put(sim, primary, text)
 end
 
+-- Another certificate for a tenant: the one asked about, else any that has a certificate of its own.
+function actions.tenant(sim, _, fault, request)
+  local tenant, list = sim.store.tenants[request.resource or ""], {}
+  for _, each in ipairs(sim.store.tenant_list) do
+    list[#list + 1] = each.certificate and each or nil
+  end
+  tenant = tenant and tenant.certificate and tenant
+    or list[math.floor(random.hash(sim.options.seed, "tenant", fault.fired) * #list) + 1]
+  local present = tenant and sim.store:certificate(tenant.certificate)
+  if not present then
+    return nil, "no tenant with a certificate"
+  end
+  local wanted = acm.add(sim, present.current, { type = "AMAZON_ISSUED" })
+  return tenants.add(sim, { certificate = wanted.reference }, tenant.id)
+end
+
+-- Those that find by themselves whom they are about.
+local finds = { promote = true, tenant = true }
+
 M.actions = {}
 for name in pairs(actions) do
   M.actions[name] = true
@@ -168,12 +188,13 @@ end
 ---@return boolean? ok
 ---@return string? why   nothing was done
 function M.act(sim, request, fault)
-  -- A promotion finds the two it is about.
-  local distribution = fault.action ~= "promote" and victim(sim, request, fault) or nil
-  if not distribution and fault.action ~= "promote" then
+  local distribution = not finds[fault.action] and victim(sim, request, fault) or nil
+  if not distribution and not finds[fault.action] then
     return nil, "nobody to do it to"
+  elseif distribution and fault.action == "delete" and distribution.view.connection_mode == "tenant-only" then
+    return nil, "it has tenants"
   end
-  return actions[fault.action](sim, distribution, fault)
+  return actions[fault.action](sim, distribution, fault, request)
 end
 
 return M

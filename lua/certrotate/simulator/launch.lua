@@ -35,6 +35,7 @@ local quote, shell = authority.quote, authority.shell
 ---@field vip? integer           how many of the users are dedicated-IP ones; default 3
 ---@field store? "acm"|"iam"     where the main certificate is; default "acm"
 ---@field policies? integer      users under a continuous-deployment policy; default 0
+---@field tenants? integer       distribution tenants with the main (ACM) certificate of their own; default 0
 ---@field odd? boolean           some users have XML nobody expects; default true
 ---@field bulk? boolean          for benchmarks: summaries of about 4.5 KB; default false
 ---@field propagation? number    seconds from an update to Deployed; 0: at once; default 5
@@ -426,6 +427,7 @@ local function write_options(self, options)
       users = options.users or 42,
       vip = options.vip or 3,
       policies = options.policies or 0,
+      tenants = options.tenants or 0,
       odd = options.odd ~= false,
       bulk = options.bulk or false,
       store = store,
@@ -441,8 +443,9 @@ end
 
 local known = {
   directory = "string", http = "boolean", seed = "number", distributions = "number", users = "number", vip = "number",
-  store = "string", policies = "number", odd = "boolean", bulk = "boolean", propagation = "number", jitter = "number",
-  faults = "table", hostile = "number", old_certificate = "string", old_key = "string", old_chain = "string",
+  store = "string", policies = "number", tenants = "number", odd = "boolean", bulk = "boolean",
+  propagation = "number", jitter = "number", faults = "table",
+  hostile = "number", old_certificate = "string", old_key = "string", old_chain = "string",
   new_key_type = "string", certificates = "string", settings = "table",
   detach = "boolean", nginx = "string", region = "string", account_id = "string",
 }

@@ -46,7 +46,7 @@ end
 ---@field time number
 ---@field what "update"|"import"|"reimport"|"delete"|"remove"|"create"
 ---@field by "client"|"other"   through the API, or behind the client's back (control, interference.lua)
----@field id? string            update, remove, create: the distribution
+---@field id? string            update, remove, create: the distribution; update: or the tenant
 ---@field from? string          update: the certificate before and after
 ---@field to? string
 ---@field outside? boolean      update: something outside ViewerCertificate changed, other than the policy's attachment

@@ -9,6 +9,7 @@ local iam = require "certrotate.simulator.iam"
 local policies = require "certrotate.simulator.continuous_deployment"
 local random = require "certrotate.simulator.random"
 local template = require "certrotate.simulator.seed_template"
+local tenants = require "certrotate.simulator.tenants"
 
 local M = {}
 
@@ -193,6 +194,37 @@ local function add_policies(sim, draw, fleet, specs)
   return true
 end
 
+-- A multi-tenant distribution with the main certificate: tenants with it as a certificate of their own, and one more
+-- that lives off the distribution's.
+local function add_tenants(sim, draw, fleet, record)
+  if (fleet.tenants or 0) == 0 then
+    return true
+  end
+  local wildcard
+  for _, name in ipairs(record.current.leaf.names) do
+    wildcard = wildcard or name:match("^%*(%..+)$")
+  end
+  if not wildcard then
+    return nil, "tenants: the certificate has no wildcard name"
+  end
+  local spec = specification(draw, 200000)
+  spec.connection_mode, spec.viewer = "tenant-only", viewer_of(record, "sni-only", spec.minimum)
+  local parent, err = add(sim, draw, spec)
+  if not parent then
+    return nil, err
+  end
+  for index = 1, fleet.tenants + 1 do
+    local own = index <= fleet.tenants and record.reference or nil
+    local tenant
+    tenant, err = tenants.add(sim, { distribution = parent.id, domains = { "tenant" .. index .. wildcard },
+      certificate = own })
+    if not tenant then
+      return nil, err
+    end
+  end
+  return true
+end
+
 -- Thousands of distributions of a few shapes: each shape is read once, names and numbers are put in by substitution.
 local function add_bulk(sim, specs)
   local shapes = {}
@@ -245,7 +277,7 @@ local function add_bulk(sim, specs)
 end
 
 --- Fills an empty account.
----@param fleet {distributions:integer, users:integer, vip:integer, policies:integer, odd:boolean, bulk:boolean,
+---@param fleet {distributions:integer, users:integer, vip:integer, policies:integer, tenants?:integer, odd:boolean, bulk:boolean,
 ---  store:"acm"|"iam", reference:string, certificate:string, key:string, chain?:string, others:string}
 ---@return boolean? ok
 ---@return string? err
@@ -263,6 +295,9 @@ function M.fill(sim, fleet)
   local specs = user_specifications(draw, fleet, record)
   local ok
   ok, err = add_policies(sim, draw, fleet, specs)
+  if ok then
+    ok, err = add_tenants(sim, draw, fleet, record)
+  end
   if not ok then
     return nil, err
   end

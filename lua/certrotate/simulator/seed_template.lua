@@ -88,7 +88,8 @@ local function plain(spec)
     "<PriceClass>PriceClass_All</PriceClass>", e("Enabled", tostring(spec.enabled)), viewer_certificate(spec.viewer),
     "<Restrictions><GeoRestriction><RestrictionType>none</RestrictionType><Quantity>0</Quantity></GeoRestriction>",
     "</Restrictions><WebACLId></WebACLId>", e("HttpVersion", spec.http_version), "<IsIPV6Enabled>true</IsIPV6Enabled>",
-    e("ContinuousDeploymentPolicyId", spec.policy), e("Staging", tostring(spec.staging)), "</DistributionConfig>",
+    e("ContinuousDeploymentPolicyId", spec.policy), e("Staging", tostring(spec.staging)),
+    spec.connection_mode and e("ConnectionMode", spec.connection_mode) or "", "</DistributionConfig>",
   }
 end
 

@@ -207,10 +207,20 @@ local function complete(sim, tenant, read)
   return read
 end
 
+-- All of a tenant that no rotation changes.
+local function rest_of(tenant)
+  local parts = {}
+  for _, name in ipairs { "Customizations", "Parameters", "ConnectionGroupId" } do
+    parts[#parts + 1] = (tenant.parts[name] or ""):gsub("<Certificate>.-</Certificate>", "")
+  end
+  return table.concat(parts) .. table.concat(tenant.domains, " ")
+end
+
 --- Gives a tenant other members, without judging them.
 ---@param read table   parts, domains, certificate?, enabled?, distribution?
-function M.replace(sim, tenant, read)
-  local from = tenant.certificate
+---@param by? "client"|"other"   who does it; default "other"
+function M.replace(sim, tenant, read, by)
+  local from, before = tenant.certificate, rest_of(tenant)
   sim.store:index_tenant(tenant, false)
   tenant.parts, tenant.domains, tenant.certificate = read.parts, read.domains, read.certificate
   tenant.distribution = read.distribution or tenant.distribution
@@ -219,6 +229,8 @@ function M.replace(sim, tenant, read)
   end
   sim.store:index_tenant(tenant, true)
   tenant.etag = sim.random:etag()
+  sim.record:change { time = sim.clock:now(), what = "update", by = by or "other", id = tenant.id, from = from or "",
+    to = tenant.certificate or "", outside = rest_of(tenant) ~= before or nil }
   deployment.apply_reference(sim, tenant, from or "", tenant.certificate or "")
 end
 
@@ -244,7 +256,7 @@ local function update(sim, request, id)
   if not ok then
     return nil, err
   end
-  M.replace(sim, tenant, read)
+  M.replace(sim, tenant, read, "client")
   sim.record:effect("tenant_updates")
   return answer(sim, tenant)
 end
@@ -291,13 +303,9 @@ end
 
 --- What the control endpoint tells of one. `rest` is all of it that no rotation changes.
 function M.describe(sim, tenant)
-  local parts = {}
-  for _, name in ipairs { "Customizations", "Parameters", "ConnectionGroupId" } do
-    parts[#parts + 1] = (tenant.parts[name] or ""):gsub("<Certificate>.-</Certificate>", "")
-  end
   return { id = tenant.id, arn = tenant.arn, distribution = tenant.distribution, name = tenant.name, etag = tenant.etag,
     domains = tenant.domains, certificate = tenant.certificate or "", status = deployment.status(sim, tenant),
-    enabled = tenant.enabled, rest = table.concat(parts) .. table.concat(tenant.domains, " ") }
+    enabled = tenant.enabled, rest = rest_of(tenant) }
 end
 
 M.routes = {

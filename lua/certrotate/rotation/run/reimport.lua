@@ -13,6 +13,8 @@ local M = {}
 
 -- Looks in a row, each a connection of its own, that must see it.
 M.SIGHTINGS = 3
+-- Seconds after the import in which every holder must serve it, unless `verify_within` says otherwise.
+M.WITHIN = method.LEAD
 
 --- Whether a plan's reimport may be made now: what is to be replaced is still there, and ACM would take the new one in
 --- its place in time.
@@ -115,7 +117,7 @@ end
 local function watch(run, index, wave)
   local waiting, loop = wave_module.probes(run, wave), run.aws.loop
   local total, sightings = #waiting, {}
-  local deadline = run.state.reimported + (run.options.verify_within or method.LEAD)
+  local deadline = run.state.reimported + (run.options.verify_within or M.WITHIN)
   local poll = run.options.poll or run.plan.settings.poll or run.aws.poll or wave_module.POLL
   while #waiting > 0 do
     local problem
