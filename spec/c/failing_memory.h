@@ -1,9 +1,9 @@
 /* failing_memory.h - every allocation of a scenario made to fail, one after the other: a clean error or none, and
  * nothing lost.
  *
- * malloc, calloc, realloc and free are wrapped by the linker for the programs that include this (spec/CMakeLists.txt).
- * malloc, calloc, realloc and free are wrapped by the linker for the programs that include this (spec/CMakeLists.txt).
- * What belongs to the test itself is done between memory_pause and memory_resume: it does not fail and is not counted. */
+ * malloc, calloc, realloc and free are wrapped by the linker for the programs that include this
+ * (spec/CMakeLists.txt). What belongs to the test itself is done between memory_pause and memory_resume: it does not
+ * fail and is not counted. */
 #ifndef CR_SPEC_FAILING_MEMORY_H
 #define CR_SPEC_FAILING_MEMORY_H
 

@@ -1,5 +1,5 @@
-/* test_step_reimport.c - the new certificate under the old one's ARN against a fake AWS: only what was to be replaced is
- * replaced, and a lost answer ends in the same state. */
+/* test_step_reimport.c - the new certificate under the old one's ARN against a fake AWS: only what was to be replaced
+ * is replaced, and a lost answer ends in the same state. */
 #include "step_material.h"
 
 static struct material material;

@@ -39,7 +39,7 @@ describe(("in a hostile world (seed %d),"):format(seed), function()
   end
 
   it("what breaks a rule is seen", function()
-    world:reset({ distributions = 5, users = 3, vip = 1, store = "acm", seed = 5 })
+    world:reset({ distributions = 5, users = 3, vip = 1, tenants = 1, store = "acm", seed = 5 }, true)
     local done = world:run(world:apply_words({ "--policy", "cheapest", "--poll", "60ms" }))
     assert.equal(0, done.rc, done.text)
     assert.same({}, rules.broken(world, { report = done.report }))
@@ -58,5 +58,21 @@ describe(("in a hostile world (seed %d),"):format(seed), function()
     local text = table.concat(rules.broken(world, { report = { left_behind = { users[1].id } } }), "\n")
     assert.is_truthy(text:find(users[2].id .. " is not what it was outside ViewerCertificate", 1, true))
     assert.is_truthy(text:find("was not served", 1, true))
+    -- A tenant with the old one again, and changed beside it; the journal gone on with by one who had been overtaken.
+    local tenant = world.before.tenants[1]
+    world:control("tenants/" .. tenant.id, { certificate = world.old })
+    tenant.rest = "another"
+    local writers = world:writers()
+    assert.equal(1, #writers)
+    world.writers = function() return { writers[1], "another", writers[1] } end
+    text = table.concat(rules.broken(world, { report = done.report }), "\n")
+    world.writers = nil
+    for _, why in ipairs({ "tenant " .. tenant.id .. " is left behind", tenant.id .. " is not what it was beside",
+                           writers[1] .. " went on with the journal after" }) do
+      assert.is_truthy(text:find(why, 1, true), text)
+    end
+    -- After a way back that changed nothing, everybody has the new one still, and it may be deleted only when imported here.
+    text = table.concat(rules.broken(world, { report = { conflicts = {} }, back = true }), "\n")
+    assert.is_truthy(text:find(users[3].id .. " was not rolled back", 1, true), text)
   end)
 end)

@@ -60,6 +60,50 @@ describe("a hostile simulator", function()
     assert.are_not.equal(json.encode(hostility.profile(1)), json.encode(hostility.profile(2)))
   end)
 
+  it("profiles meet S3 and tenants where there are some, and leave S3's clock alone", function()
+    local seen, before = {}, {}
+    for seed = 1, 300 do
+      local profile = hostility.profile(seed, { s3 = true, tenants = true })
+      assert.same(profile, hostility.profile(seed, { s3 = true, tenants = true }))
+      assert.is_true(hostility.apply(simulation.account().sim, profile))
+      for index, trouble in ipairs(profile.troubles) do
+        seen[trouble] = true
+        if index <= 2 then before[trouble] = true end
+      end
+      for _, rule in ipairs(profile.rules) do assert.are_not.equal("clock", rule.kind) end
+    end
+    local function size(set)
+      local kinds = 0
+      for _ in pairs(set) do kinds = kinds + 1 end
+      return kinds
+    end
+    assert.same({ 26 - 1 + 6 + 5, 6 + 5 }, { size(seen), size(before) })
+  end)
+
+  it("another client's certificate for a tenant is noted, and a stuck tenant can be ended", function()
+    local parent = distribution({ connection_mode = "tenant-only" })
+    assert.is_nil((act("tenant", {})))
+    local tenants = require("certrotate.simulator.tenants")
+    local id = assert(tenants.add(sim, { distribution = parent.id, domains = { "a.shop.example" },
+                                         certificate = certificate.reference })).id
+    local rest = tenants.describe(sim, sim.store.tenants[id]).rest
+    sim.settings.stuck_share = 1
+    assert(act("tenant", { resource = id }))
+    local tenant = sim.store.tenants[id]
+    assert.are_not.equal(certificate.reference, tenant.certificate)
+    assert.equal(rest, tenants.describe(sim, tenant).rest)
+    local change = sim.record.changes[#sim.record.changes]
+    assert.same({ "update", "other", id, certificate.reference, tenant.certificate },
+      { change.what, change.by, change.id, change.from, change.to })
+    assert.is_nil(change.outside)
+    account:pass(86400)
+    assert.equal("InProgress", deployment.status(sim, tenant))
+    assert.equal(1, deployment.finish(sim))
+    assert.equal("Deployed", deployment.status(sim, tenant))
+    -- A distribution that has tenants is not deleted by anybody.
+    assert.is_nil((act("delete", { resource = parent.id })))
+  end)
+
   it("another client's edit is a new version with another comment, noted as somebody else's", function()
     local target = distribution()
     local etag, hash = target.etag, config.outside_hash(target)
