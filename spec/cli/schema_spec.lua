@@ -50,6 +50,7 @@ describe("the JSON", function()
     fits(4, fleet:flags({ "retire", journal, "--yes" }))             -- kept for a day
     fits(0, fleet:flags({ "rollback", journal }))
     fits(0, with(fleet:flags({ "rollback", journal, "--yes" }), "--poll", "100ms"))
+    fits(3, fleet:flags({ "rollback", journal, "--yes" }))
     fits(0, { "status", journal })
     fits(0, { "verify", "shop.example", "--edge", fleet.simulator.edge, "--ca-bundle", fleet.simulator.trust_file })
     fits(1, { "verify", "shop.example", "--edge", "127.0.0.1:1" })

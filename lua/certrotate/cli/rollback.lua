@@ -57,7 +57,9 @@ function M.run(context, args)
   found, err = rollback.read(aws, args.journal, options)
   if not found then return nil, err end
   if found.done then
-    context:result({ rolled_back = true, reference = found.to }, "This rotation was rolled back already.\n")
+    local left = found.left_behind or {}
+    context:result({ rolled_back = true, reference = found.to, left_behind = json.array(left) },
+      "This rotation was rolled back already.\n" .. require("certrotate.report.summary").left_behind(left, true))
     return cli.NOTHING
   end
   local ready, needed = rollback.ready(found, options.identity)

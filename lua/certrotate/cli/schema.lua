@@ -110,7 +110,7 @@ local RESULTS = {
   apply = { ref("report"), ref("plan") },
   resume = { ref("report") },
   rollback = { ref("report"), object({ rolled_back = BOOLEAN, ["method?"] = STRING, ["from?"] = STRING,
-                                       reference = STRING,
+                                       reference = STRING, ["left_behind?"] = list(STRING),
                                        ["holders?"] = list(ref("plan_holder")) }) },
   status = { object({ phase = one_of("planned", "waiting", "import", "changing", "finished", "retired", "rolling back",
       "rolled back"),

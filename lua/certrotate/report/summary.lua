@@ -4,6 +4,16 @@ local table_report = require("certrotate.report.table")
 
 local M = {}
 
+--- Who names the certificate that was to be left, in a line; "" when nobody does.
+---@param ids string[]
+---@param back? boolean   of a way back
+---@return string
+function M.left_behind(ids, back)
+  if #ids == 0 then return "" end
+  return ("Still on the %s certificate: %s; %s\n"):format(back and "new" or "old", fmt.list(ids, 6),
+    back and "they were not changed by this rotation" or "make another plan for them")
+end
+
 ---@param report certrotate.Report
 ---@return string
 function M.text(report)
@@ -34,10 +44,7 @@ function M.text(report)
   for _, unit in ipairs(report.units or {}) do
     if unit.attached then say("Continuous-deployment policy %s is attached to %s", unit.policy, unit.Id) end
   end
-  if #report.left_behind > 0 then
-    say("Still on the %s certificate: %s; %s", back and "new" or "old", fmt.list(report.left_behind, 6),
-      back and "they were not changed by this rotation" or "make another plan for them")
-  end
+  lines[#lines + 1] = M.left_behind(report.left_behind, back):match("[^\n]+")
   if report.event_problem then say("Progress was not shown to its end: %s", table_report.clean(report.event_problem)) end
   if #report.left_behind == 0 and not in_place and not report.attached_only then
     say("The %s certificate is still there. To delete it: certrotate retire %s", back and "new" or "old", report.journal)

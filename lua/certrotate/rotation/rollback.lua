@@ -1,4 +1,5 @@
 --- What must hold before a rotation is rolled back, and what going back would do. Reads; never writes.
+local closing = require("certrotate.rotation.closing")
 local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
 local inventory_module = require("certrotate.rotation.inventory")
@@ -18,6 +19,7 @@ local M = {}
 ---@field fingerprint? string    of the old one
 ---@field holders certrotate.PlanHolder[]   newest first: whom going back would look at
 ---@field done boolean           the rotation was rolled back already
+---@field left_behind? string[]  when it was: ids that name the new certificate now
 ---@field method certrotate.Method
 ---@field written? boolean       of a reimport: the new certificate is there, and the old one has to be imported again
 
@@ -157,9 +159,16 @@ function M.look(aws, journal, options)
   for index = #back.waves, 1, -1 do
     for _, holder in ipairs(back.waves[index].holders) do list[#list + 1] = holder end
   end
-  return { from = forward.to, to = plan.from, not_after = old.not_after, fingerprint = old.fingerprint, holders = list,
-           method = "swap",
-           done = state.forward ~= nil and state.ended ~= nil }
+  local found = { from = forward.to, to = plan.from, not_after = old.not_after, fingerprint = old.fingerprint, holders = list,
+                  method = "swap", done = state.forward ~= nil and state.ended ~= nil }
+  -- Whoever asks again may not have seen the report of the first time.
+  if found.done and found.from and not state.retired then
+    local closed
+    closed, err = closing.look(aws, state.plan, state)
+    if not closed then return nil, err end
+    found.left_behind = closed.left_behind
+  end
+  return found
 end
 
 --- The same for a journal's file: a dry run.
