@@ -183,6 +183,11 @@ function M.case(world, seed)
   local done = forwards(world, words, case.back and 1 + random(2) or 4, random, counts)
   if not case.back and random(2) == 0 and world:begun() and done.rc == 0 then
     world:run({ "retire", world.journal, "--keep", "0s", "--yes" })
+    -- A listing that lags could not tell of a new distribution yet: whoever asks again is told.
+    if profile.settings.list_lag then
+      world:calm()
+      done = finish(world, words.resume)
+    end
   else
     if case.back then
       done = backwards(world, words, random, counts)
