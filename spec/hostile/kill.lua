@@ -99,9 +99,9 @@ function endings.rollback(world, kind)
   return words
 end
 
--- The end, by one command; by two at once on two machines, one of which goes on and the other is told who does, or finds
--- everything done.
-local function finish(world, kind, racing, broken)
+-- The end, by one command; by two at once on two machines, one of which goes on and the other is told who does, or comes
+-- late and finds everything done. Which of the two is the second value.
+local function finish(world, kind, racing)
   local words = endings[kind.ending](world, kind)
   if not words then return { rc = 0 } end
   local done = world:run(words)
@@ -109,33 +109,33 @@ local function finish(world, kind, racing, broken)
   if not (kind.s3 and world.locked(done)) then return done end
   world:end_leases()
   if not racing then return world:run(words) end
-  local winner
-  for _, one in ipairs(world:race(words, 2)) do
-    if not world.locked(one) then
-      if one.rc ~= 0 and one.rc ~= 3 then return one end
-      winner = winner and winner.rc == 0 and winner or one
-    end
+  local both = world:race(words, 2)
+  table.sort(both, function(a, b) return not world.locked(a) and world.locked(b) end)
+  local winner, other = both[1], both[2]
+  if world.locked(other) then return winner, "the other told" end
+  -- Both went on: one after the other, each with an end that can be told.
+  for _, one in ipairs(both) do
+    if one.rc ~= 0 and one.rc ~= 3 then return one end
   end
-  if not winner then broken[#broken + 1] = "of two machines at once none went on" end
-  return winner or { rc = 0 }
+  return winner.rc == 0 and winner or other, "the other late"
 end
 
 --- One case: killed at a boundary, ended by a command.
 ---@return boolean killed
 ---@return string[] broken   what is wrong
+---@return string? race       of two machines at once: how the second of them came out
 function M.case(world, kind, boundary)
   fresh(world, kind)
-  local killed, raced = run_into(world, kind, boundary), {}
-  local done = finish(world, kind, boundary.number % 2 == 0, raced)
+  local killed = run_into(world, kind, boundary)
+  local done, race = finish(world, kind, boundary.number % 2 == 0)
   world:look_at_all()
   local back = kind.ending == "rollback"
   local broken = rules.broken(world, { report = done.report, back = back, reimport = kind.method == "reimport" })
-  for _, text in ipairs(raced) do broken[#broken + 1] = text end
   -- What was rolled back before anything was changed is nothing to do.
   if done.rc ~= 0 and not (back and done.rc == 3) then
     table.insert(broken, 1, ("%s ended with %s: %s"):format(kind.ending, tostring(done.rc or done.signal), done.text))
   end
-  return killed, broken
+  return killed, broken, race
 end
 
 return M

@@ -42,7 +42,8 @@ if what == "kills" then
       if index % of == share % of and (not only or index == only) then
         local how = ("%s, %s %s %d (case %d)"):format(name, boundary.moment, boundary.what, boundary.number, index)
         try(how, function()
-          local killed, broken = kill.case(world, kind, boundary)
+          local killed, broken, race = kill.case(world, kind, boundary)
+          if race then count("kills ended by two machines at once, " .. race, 1) end
           count(name, killed and 1 or 0)
           if not killed then count("never reached", 1) end
           return broken
