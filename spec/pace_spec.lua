@@ -13,9 +13,8 @@ describe("the pace of calls", function()
   end)
 
   after_each(function()
-    if aws then aws:close() end
     if fleet then fleet:stop() end
-    aws, fleet = nil, nil
+    fleet = nil
   end)
 
   local function set(settings) assert(fleet.simulator:control("settings", settings)) end

@@ -171,8 +171,7 @@ describe("many accounts", function()
     local phases = {}
     for _, one in ipairs(assert(accounts:status(fleet:path("journals")))) do phases[one.account] = one.value.phase end
     assert.same({ [MAIN] = "changing", [OTHERS[1]] = "planned", [OTHERS[2]] = "planned" }, phases)
-    aws:close()
-    aws = assert(fleet:connect())
+    aws = fleet:again(aws)
     accounts = open()
     report = assert(accounts:resume(run_options()))
     assert.is_true(report.ok, json.encode(errors_of(report.accounts)))

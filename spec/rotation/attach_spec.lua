@@ -6,12 +6,6 @@ local fleet_module = require("spec.support.fleet")
 describe("attaching", function()
   local fleet, aws, old, before, bare, other
 
-  local function distribution(id)
-    for _, one in ipairs(fleet:state().distributions) do
-      if one.id == id then return one end
-    end
-  end
-
   setup(function()
     fleet = fleet_module.start({ distributions = 24, users = 3, vip = 1, store = "acm", propagation = 0.1, seed = 5 })
   end)
@@ -87,12 +81,12 @@ describe("attaching", function()
       local report = assert(plan:run(fleet:run_options()))
       assert.is_true(report.ok)
       assert.equal(4, report.changed)
-      local now = distribution(bare[1])
+      local now = fleet:distribution(bare[1])
       assert.equal(report.reference, now.reference)
       assert.equal(method, now.ssl_support_method)
       assert.equal(minimum, now.minimum_protocol_version)
       assert.equal(method == "vip", now.dedicated)
-      assert.equal("", distribution(bare[2]).reference)
+      assert.equal("", fleet:distribution(bare[2]).reference)
       assert.same(before, fleet:configurations())
       -- Again: done, as an earlier run's.
       assert.is_nil(refusal({ attach = { bare[1] }, ssl_support_method = method }))
@@ -101,7 +95,7 @@ describe("attaching", function()
 
   it("leaves alone whoever was given a certificate meanwhile, and a plan made before that is outdated", function()
     local function another()
-      local spec = distribution(other)
+      local spec = fleet:distribution(other)
       local config = assert(fleet.simulator:control("distributions/" .. bare[1])).config
       local viewer = assert(fleet.simulator:control("distributions/" .. other)).config:match(
         "<ViewerCertificate>.-</ViewerCertificate>")
@@ -116,7 +110,7 @@ describe("attaching", function()
     end })))
     assert.is_false(report.ok)
     assert.equal(bare[1], report.conflicts[1].Id)
-    assert.equal(theirs, distribution(bare[1]).reference)
+    assert.equal(theirs, fleet:distribution(bare[1]).reference)
 
     assert(fleet.simulator:control("reset", {}))
     os.remove(fleet:path("journal"))
@@ -135,7 +129,7 @@ describe("attaching", function()
     local report = assert(aws:rollback(fleet:run_options()))
     assert.is_true(report.ok, require("certrotate.json").encode(report))
     assert.same(users, fleet:on(old))
-    assert.equal(to, distribution(bare[1]).reference)
+    assert.equal(to, fleet:distribution(bare[1]).reference)
     assert.same(before, fleet:configurations())
   end)
 
@@ -169,7 +163,7 @@ describe("attaching", function()
     local report = assert(plan_module.attach(plan, aws):run(fleet:run_options()))
     assert.is_true(report.ok and report.attached_only)
     assert.equal(2, report.changed)
-    for i = 1, 2 do assert.equal(report.reference, distribution(bare[i]).reference) end
+    for i = 1, 2 do assert.equal(report.reference, fleet:distribution(bare[i]).reference) end
     assert.same(users, fleet:on(old))
     assert.same(before, fleet:configurations())
     assert.equal(2, fleet:record().effects.updates)
@@ -211,7 +205,7 @@ describe("attaching", function()
     local report = assert(plan:run(fleet:run_options()))
     assert.is_true(report.ok)
     assert.equal(0, report.charge)
-    assert.is_true(distribution(bare[1]).dedicated)
+    assert.is_true(fleet:distribution(bare[1]).dedicated)
   end)
 
   it("killed around its write is finished by one resume, beside a rotation and alone", function()
@@ -243,7 +237,7 @@ describe("attaching", function()
                                                          "--no-verify" }))
       assert.equal(0, rc, out .. complaint)
       assert.same(case.alone and users or {}, fleet:on(old))
-      local now = distribution(bare[1])
+      local now = fleet:distribution(bare[1])
       assert.are_not.equal("", now.reference)
       assert.equal("sni-only", now.ssl_support_method)
       assert.same(before, fleet:configurations())

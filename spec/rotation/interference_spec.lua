@@ -8,31 +8,18 @@ describe("with others at work,", function()
   local fleet, aws, old, users
 
   local function fresh(options)
-    local all = { distributions = 12, users = 6, vip = 1, propagation = 0.2, seed = 31 }
-    for key, value in pairs(options or {}) do all[key] = value end
-    fleet = fleet_module.start(all)
+    fleet = fleet_module.start({ distributions = 12, users = 6, vip = 1, propagation = 0.2, seed = 31 }, options)
     aws = assert(fleet:connect())
     old = fleet.simulator.old_reference
     users = fleet:on(old)
   end
   after_each(function()
-    if aws then aws:close() end
     if fleet then fleet:stop() end
-    aws, fleet = nil, nil
+    fleet = nil
   end)
 
   local function plan_of(options) return fleet:plan(aws, "careful", options) end
   local function options(more) return fleet:run_options(more) end
-
-  -- Somebody else's certificate that covers the same names, in the same store.
-  local function third()
-    return (assert(fleet.simulator:control("certificates", {
-      certificate = command.read(fleet.simulator.files.new_certificate),
-      private_key = command.read(fleet.simulator.files.new_key), chain = command.read(fleet.simulator.files.new_chain),
-      reference = "arn:aws:acm:us-east-1:111122223333:certificate/33333333-3333-4333-8333-333333333333",
-      type = "AMAZON_ISSUED",
-    })).reference)
-  end
 
   -- Cuts the journal behind the n-th line that holds the text, as a kill there would have.
   local function cut_behind(text, nth)
@@ -48,7 +35,7 @@ describe("with others at work,", function()
 
   it("a conflict is left alone, journaled, told again by a resume, and healed when its reason is gone", function()
     fresh()
-    local plan, foreign = plan_of(), third()
+    local plan, foreign = plan_of(), fleet:third()
     local victim, done = plan:holders()[4].Id, false
     local report = assert(plan:run(options({ on_event = function(event)
       if event.type == "wave" and event.wave == 2 and not done then
@@ -77,7 +64,7 @@ describe("with others at work,", function()
 
   it("a holder taken away again after its change is not changed a second time, by no resume", function()
     fresh()
-    local plan, foreign = plan_of({ policy = "cheapest" }), third()
+    local plan, foreign = plan_of({ policy = "cheapest" }), fleet:third()
     local first, taken
     local report = assert(plan:run(options({ on_event = function(event)
       if event.type == "swap" and not first then first = event.id end
@@ -135,7 +122,7 @@ describe("with others at work,", function()
     it("a holder " .. how .. " after it was Deployed does not stop the others, nor a resume", function()
       fresh()
       local plan, victim = plan_of({ verify = true, policy = "cheapest" }), nil
-      local foreign = third()
+      local foreign = fleet:third()
       for _, holder in ipairs(plan:holders()) do
         if holder.Enabled and not holder.Staging and holder.Aliases[1] then victim = victim or holder.Id end
       end

@@ -5,12 +5,6 @@ local fleet_module = require("spec.support.fleet")
 describe("a staging distribution promoted", function()
   local fleet, aws, old, primary, staging, policy
 
-  local function distribution(id)
-    for _, one in ipairs(fleet:state().distributions) do
-      if one.id == id then return one end
-    end
-  end
-
   setup(function()
     fleet = fleet_module.start({ distributions = 6, users = 3, vip = 0, policies = 1, odd = false, propagation = 0.1,
                                  store = "acm", seed = 11 })
@@ -38,16 +32,16 @@ describe("a staging distribution promoted", function()
   end
 
   it("brings the old certificate back where only the primary was changed, and that is told", function()
-    local aliases = distribution(primary).aliases
+    local aliases = fleet:distribution(primary).aliases
     attach(policy, "")
     local report = assert(fleet:plan(aws, "careful", { only = { primary } }):run(fleet:run_options()))
     assert.is_true(report.ok)
     attach("", policy)
     promote()
-    assert.equal(old, distribution(primary).reference)
-    assert.same(aliases, distribution(primary).aliases)
-    assert.equal(policy, distribution(primary).policy)
-    assert.is_false(distribution(primary).staging)
+    assert.equal(old, fleet:distribution(primary).reference)
+    assert.same(aliases, fleet:distribution(primary).aliases)
+    assert.equal(policy, fleet:distribution(primary).policy)
+    assert.is_false(fleet:distribution(primary).staging)
     assert(fleet.simulator:control("clock", { pass = 60 }))
     local again = assert(aws:resume(fleet:run_options()))
     assert.is_false(again.ok)
@@ -63,7 +57,7 @@ describe("a staging distribution promoted", function()
     local report = assert(plan:run(fleet:run_options()))
     assert.is_true(report.ok)
     promote()
-    assert.equal(report.reference, distribution(primary).reference)
+    assert.equal(report.reference, fleet:distribution(primary).reference)
     assert(fleet.simulator:control("clock", { pass = 60 }))
     assert.is_true(assert(aws:retire({ journal = fleet:path("journal"), keep = 0 })).deleted)
   end)
@@ -90,8 +84,8 @@ describe("a staging distribution promoted", function()
       end })))
       assert.is_true(done, moment)
       assert.is_true(report.ok, moment .. ": " .. require("certrotate.json").encode(report))
-      assert.equal(report.reference, distribution(primary).reference, moment)
-      assert.equal(report.reference, distribution(staging).reference, moment)
+      assert.equal(report.reference, fleet:distribution(primary).reference, moment)
+      assert.equal(report.reference, fleet:distribution(staging).reference, moment)
       assert.same({}, fleet:on(old), moment)
     end
   end)
@@ -104,7 +98,7 @@ describe("a staging distribution promoted", function()
       end })))
     assert.equal(400, status)
     assert.is_true(report.ok)
-    assert.equal(report.reference, distribution(primary).reference)
-    assert.equal(policy, distribution(primary).policy)
+    assert.equal(report.reference, fleet:distribution(primary).reference)
+    assert.equal(policy, fleet:distribution(primary).policy)
   end)
 end)

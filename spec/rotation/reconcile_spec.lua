@@ -13,9 +13,7 @@ describe("reconcile", function()
   local fleet, aws, old, users
 
   local function fresh(options)
-    local all = { distributions = 8, users = 4, vip = 1, propagation = 0.1, seed = 5 }
-    for key, value in pairs(options or {}) do all[key] = value end
-    fleet = fleet_module.start(all)
+    fleet = fleet_module.start({ distributions = 8, users = 4, vip = 1, propagation = 0.1, seed = 5 }, options)
     aws = assert(fleet:connect())
     old = fleet.simulator.old_reference
     users = fleet:on(old)
@@ -27,9 +25,8 @@ describe("reconcile", function()
     command.shell(("cat '%s' >> '%s'"):format(files.new_chain, fleet:path("fullchain.pem")))
   end
   after_each(function()
-    if aws then aws:close() end
     if fleet then fleet:stop() end
-    aws, fleet = nil, nil
+    fleet = nil
   end)
 
   -- Another renewal: the same names, another certificate.
@@ -129,8 +126,7 @@ describe("reconcile", function()
     assert.is_nil(result)
     assert.equal("Interrupted", err.code)
     assert.is_true(#fleet:on(old) > 0)
-    aws:close()
-    aws = assert(fleet:connect())
+    aws = fleet:again(aws)
     result = assert(round(config))
     assert.same({ "resume" }, kinds(result))
     assert.same({}, fleet:on(old))

@@ -11,17 +11,14 @@ describe("a rollback of a reimport", function()
   local fleet, aws, old, users, before
 
   local function fresh(options)
-    local all = { distributions = 6, users = 4, vip = 1, propagation = 0.1, seed = 41 }
-    for key, value in pairs(options or {}) do all[key] = value end
-    fleet = fleet_module.start(all)
+    fleet = fleet_module.start({ distributions = 6, users = 4, vip = 1, propagation = 0.1, seed = 41 }, options)
     aws = assert(fleet:connect())
     old = fleet.simulator.old_reference
     users, before = fleet:on(old), fleet:configurations()
   end
   after_each(function()
-    if aws then aws:close() end
     if fleet then fleet:stop() end
-    aws, fleet = nil, nil
+    fleet = nil
   end)
 
   local function fingerprint() return assert(method.stored(aws, old)).fingerprint end
@@ -40,8 +37,7 @@ describe("a rollback of a reimport", function()
     return fleet:plan(aws, "cheapest", { method = "reimport", verify = true }):run(options(more))
   end
   local function again()
-    aws:close()
-    aws = assert(fleet:connect())
+    aws = fleet:again(aws)
   end
   local function all_back()
     assert.equal(old_identity():fingerprint(), fingerprint())

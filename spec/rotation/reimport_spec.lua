@@ -8,16 +8,13 @@ describe("a reimport", function()
   local fleet, aws
 
   local function fresh(options)
-    local all = { distributions = 8, users = 5, vip = 2, propagation = 0.1, seed = 31 }
-    for key, value in pairs(options or {}) do all[key] = value end
-    fleet = fleet_module.start(all)
+    fleet = fleet_module.start({ distributions = 8, users = 5, vip = 2, propagation = 0.1, seed = 31 }, options)
     aws = assert(fleet:connect())
     return fleet.simulator.old_reference
   end
   after_each(function()
-    if aws then aws:close() end
     if fleet then fleet:stop() end
-    aws, fleet = nil, nil
+    fleet = nil
   end)
 
   local function fingerprint(reference) return assert(method.stored(aws, reference)).fingerprint end
@@ -150,8 +147,7 @@ describe("a reimport", function()
     end }))
     assert.is_nil(report)
     assert.equal("Interrupted", err.code)
-    aws:close()
-    aws = assert(fleet:connect())
+    aws = fleet:again(aws)
     reimported_by_another(old, files.certificate, files.key)
     report, err = aws:resume(fleet:run_options({ verify = false }))
     assert.is_nil(report)

@@ -6,15 +6,12 @@ describe("a rotation", function()
   local fleet, aws
 
   local function fresh(options)
-    local all = { distributions = 8, users = 4, vip = 1, propagation = 0.1, seed = 77 }
-    for key, value in pairs(options or {}) do all[key] = value end
-    fleet = fleet_module.start(all)
+    fleet = fleet_module.start({ distributions = 8, users = 4, vip = 1, propagation = 0.1, seed = 77 }, options)
     aws = assert(fleet:connect())
   end
   after_each(function()
-    if aws then aws:close() end
     if fleet then fleet:stop() end
-    aws, fleet = nil, nil
+    fleet = nil
   end)
 
   local function plan_of(options) return fleet:plan(aws, "cheapest", options) end
@@ -35,8 +32,7 @@ describe("a rotation", function()
     assert.equal(fleet:path("journal"), err.journal)
     assert.is_true(core.monotonic() - began < 1, "an interrupt is heard at once")
     assert.equal(3, #fleet:on(fleet.simulator.old_reference))
-    aws:close()
-    aws = assert(fleet:connect())
+    aws = fleet:again(aws)
     local rest
     report = assert(aws:resume(options({ on_event = function(event)
       if event.type == "soak" then rest = rest or event.seconds end

@@ -5,18 +5,15 @@ describe("retiring", function()
   local fleet, aws, old, users, new
 
   local function fresh(options)
-    local all = { distributions = 8, users = 4, vip = 1, propagation = 0.1, seed = 51 }
-    for key, value in pairs(options or {}) do all[key] = value end
-    fleet = fleet_module.start(all)
+    fleet = fleet_module.start({ distributions = 8, users = 4, vip = 1, propagation = 0.1, seed = 51 }, options)
     aws = assert(fleet:connect())
     old = fleet.simulator.old_reference
     users = fleet:on(old)
     new = assert(fleet:plan(aws, "cheapest"):run(fleet:run_options())).reference
   end
   after_each(function()
-    if aws then aws:close() end
     if fleet then fleet:stop() end
-    aws, fleet = nil, nil
+    fleet = nil
   end)
 
   local function retire(options)
@@ -73,8 +70,7 @@ describe("retiring", function()
     assert.equal("KeepTime", err.code)
     -- The day is counted by AWS's clock.
     assert(fleet.simulator:control("clock", { advance = 24 * 3600 + 60 }))
-    aws:close()
-    aws = assert(fleet:connect())
+    aws = fleet:again(aws)
     assert(aws:inventory())
     local gone = assert(aws:retire({ journal = fleet:path("journal"), state_directory = fleet:path("state") }))
     assert.is_true(gone.deleted)

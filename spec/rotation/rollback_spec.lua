@@ -8,23 +8,19 @@ describe("a rollback", function()
   local fleet, aws, old, users, before
 
   local function fresh(options)
-    local all = { distributions = 8, users = 5, vip = 2, propagation = 0.1, seed = 21 }
-    for key, value in pairs(options or {}) do all[key] = value end
-    fleet = fleet_module.start(all)
+    fleet = fleet_module.start({ distributions = 8, users = 5, vip = 2, propagation = 0.1, seed = 21 }, options)
     aws = assert(fleet:connect())
     old = fleet.simulator.old_reference
     users, before = fleet:on(old), fleet:configurations()
   end
   after_each(function()
-    if aws then aws:close() end
     if fleet then fleet:stop() end
-    aws, fleet = nil, nil
+    fleet = nil
   end)
 
   local function options(more) return fleet:run_options(more) end
   local function again()
-    aws:close()
-    aws = assert(fleet:connect())
+    aws = fleet:again(aws)
   end
 
   -- A rotation that is interrupted when the n-th holder was changed.

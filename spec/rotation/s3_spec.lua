@@ -58,18 +58,14 @@ describe("a journal in S3", function()
   end
 
   local function fresh(options)
-    local all = { distributions = 8, users = 4, vip = 1, propagation = 0.1, seed = 91 }
-    for key, value in pairs(options or {}) do all[key] = value end
-    fleet = fleet_module.start(all)
+    fleet = fleet_module.start({ distributions = 8, users = 4, vip = 1, propagation = 0.1, seed = 91 }, options)
     control("buckets", { name = "rot-journal" })
     aws, other = assert(fleet:connect()), assert(fleet:connect())
   end
   after_each(function()
     lease_module.RENEW = 60
-    if aws then aws:close() end
-    if other then other:close() end
     if fleet then fleet:stop() end
-    aws, other, fleet = nil, nil, nil
+    fleet = nil
   end)
 
   local function options(more)

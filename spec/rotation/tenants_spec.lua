@@ -22,9 +22,7 @@ describe("distribution tenants", function()
 
   -- A multi-tenant distribution on the old certificate, two tenants with a certificate of their own, and one without.
   local function set_up(options)
-    local all = { distributions = 4, users = 3, vip = 1, store = "acm", propagation = 0.2, seed = 7 }
-    for key, value in pairs(options or {}) do all[key] = value end
-    fleet = fleet_module.start(all)
+    fleet = fleet_module.start({ distributions = 4, users = 3, vip = 1, store = "acm", propagation = 0.2, seed = 7 }, options)
     old, aws = fleet.simulator.old_reference, assert(fleet:connect())
     parent, tenants = fleet:multi_tenant(old), {}
     for index, certificate in ipairs({ old, old, false }) do
@@ -34,9 +32,8 @@ describe("distribution tenants", function()
   end
 
   after_each(function()
-    if aws then aws:close() end
     if fleet then fleet:stop() end
-    aws, fleet = nil, nil
+    fleet = nil
   end)
 
   -- Everything that named the old certificate names the new one, and nothing else has changed.

@@ -6,16 +6,22 @@ local launch = require("certrotate.simulator.launch")
 local M = {}
 
 ---@param options table  of launch.start
-function M.start(options)
-  local settings = { vip_quota = 4 }
-  for key, value in pairs(options.settings or {}) do settings[key] = value end
-  options.settings = settings
-  local simulator, err = launch.start(options)
+---@param more? table     of it too; these win
+function M.start(options, more)
+  local all, settings = {}, { vip_quota = 4 }
+  for _, list in ipairs({ options, more or {} }) do
+    for key, value in pairs(list) do all[key] = value end
+  end
+  for key, value in pairs(all.settings or {}) do settings[key] = value end
+  all.settings = settings
+  local simulator, err = launch.start(all)
   assert(simulator, tostring(err))
-  return setmetatable({ simulator = simulator, directory = command.directory() }, { __index = M })
+  return setmetatable({ simulator = simulator, directory = command.directory(), sessions = {} }, { __index = M })
 end
 
+--- Ends the simulator and every session with it.
 function M:stop()
+  for _, aws in ipairs(self.sessions) do aws:close() end
   self.simulator:stop()
   command.remove(self.directory)
 end
@@ -30,7 +36,15 @@ function M:connect(overrides)
     poll = 0.1, driver = "block",
   }
   for key, value in pairs(overrides or {}) do options[key] = value end
-  return certrotate.connect(options)
+  local aws, err = certrotate.connect(options)
+  self.sessions[#self.sessions + 1] = aws
+  return aws, err
+end
+
+--- Another session for one that is done with, as another process would have it.
+function M:again(aws)
+  aws:close()
+  return assert(self:connect())
 end
 
 function M:new_identity()
@@ -121,6 +135,23 @@ function M:configurations()
   local list = {}
   for _, distribution in ipairs(self:state().distributions) do list[distribution.id] = distribution.config_sha256 end
   return list
+end
+
+--- What the simulator knows of one distribution.
+function M:distribution(id)
+  for _, one in ipairs(self:state().distributions) do
+    if one.id == id then return one end
+  end
+end
+
+--- Somebody else's certificate that covers the same names, in the same store; returns its reference.
+function M:third()
+  local files = self.simulator.files
+  return (assert(self.simulator:control("certificates", {
+    certificate = command.read(files.new_certificate), private_key = command.read(files.new_key),
+    chain = command.read(files.new_chain), type = "AMAZON_ISSUED",
+    reference = "arn:aws:acm:us-east-1:111122223333:certificate/33333333-3333-4333-8333-333333333333",
+  })).reference)
 end
 
 --- Ids on a reference, in this account or another.
