@@ -43,6 +43,13 @@ describe("the command line", function()
     assert.equal(5, code, out .. err)
     assert.is_truthy(err:find("--approve", 1, true), err)
     assert.equal(1, changed())
+    code, out = fleet:run({ "status", fleet:path("j") })
+    assert.equal(0, code)
+    assert.is_truthy(out:find("a person must agree before the next: look at what was changed", 1, true), out)
+    assert.is_truthy(out:find("To go on: certrotate resume " .. fleet:path("j") .. " --approve\n", 1, true), out)
+    code, out = fleet:run({ "status", fleet:path("j"), "--json" })
+    assert.equal(0, code)
+    assert.same({ "pause", 1 }, { json.decode(out).held.why, json.decode(out).held.wave })
     code, out, err = resume()
     assert.equal(5, code, out .. err)
     assert.equal(1, changed())
@@ -94,6 +101,10 @@ describe("the command line", function()
       ["'pause'"] = { "--policy", "careful", "--pause" },
       ["a person looks at the canaries"] = { "--policy", "cheapest", "--pause" },
       ["--probes"] = { "--probes", "0" },
+      ["--policy, --canary, --soak: a reimport reaches everybody at once, there are no waves; leave them out, or --method swap"]
+        = { "--method", "reimport", "--policy", "cheapest", "--canary", "1", "--soak", "1m" },
+      ["--wave: a reimport"] = { "--method", "reimport", "--wave", "1", "rest" },
+      ["leave it out"] = { "--method", "reimport", "--window", "22:00-04:00" },
     }) do
       local code, _, err = plan(more)
       assert.equal(2, code, err)

@@ -469,6 +469,7 @@ describe("the Neovim plugin", function()
 
     it("rolls a reimport back with the certificate that was there", function()
       local plan, current = turn()
+      plan = plan:gsub("%-%-policy cheapest %-%-canary 1 ", "")   -- a reimport has no waves
       local method = require("certrotate.rotation.method")
       local aws = assert(fleet:connect())
       finally(function() aws:close() end)

@@ -2,10 +2,13 @@
 local command = require("spec.support.command")
 local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
+local journal_module = require("certrotate.rotation.journal")
 local json = require("certrotate.json")
 local made = require("spec.rotation.support")
 local plan_module = require("certrotate.rotation.plan")
 local policy = require("certrotate.rotation.policy")
+local status_module = require("certrotate.rotation.status")
+local status_report = require("certrotate.report.status")
 local virtual = require("spec.support.virtual_account")
 
 -- A Thursday, 12:00 UTC.
@@ -127,6 +130,67 @@ describe("a run", function()
     assert.is_nil(report)
     assert.same({ "Paused", 2, 2 }, { err.code, one.updates, asked.wave })
     assert.is_true(assert(one:resume({ approve = function() return true end })).ok)
+  end)
+
+  it("says what it waits for: a person, a gate and its reason, the time to watch, a window", function()
+    local one, verdict = account(3, {}), false
+    local plan, gates = one:plan(policy.staged({
+      { size = 1, soak = 600, gate = function() return verdict, "errors\27 are up" end, pause = "look at the shop" },
+      { windows = { "20:00-21:00" } } }))
+    local at, stop_at
+    local function on_event(event)
+      if event.type == "waiting" or event.type == "soak" then
+        at = event.at
+        if event.type == stop_at then one.aws.loop:interrupt("looked") end
+      end
+    end
+    local function held(now)
+      local journal = assert(journal_module.load(one.directory .. "/" .. one.name))
+      local status = status_module.of(journal, now or one.aws.loop:now())
+      return status.held or {}, status_report.text(status, "j")
+    end
+    stop_at = "soak"
+    local report, err = one:run(plan, { gates = gates, on_event = on_event })
+    assert.is_nil(report)
+    assert.equal("Interrupted", err.code)
+    local found, text = held(at)
+    assert.same({ wave = 1, name = "1", why = "soak", ["until"] = found["until"] }, found)
+    assert.is_true(found["until"] > at and found["until"] <= at + 600)
+    assert.is_truthy(text:find("is watched until 2026-01-15 12:1", 1, true), text)
+    found = held(found["until"] + 1)                        -- watched, and nobody asked the gate yet
+    assert.same({ "gate", "gate of 1" }, { found.why, found.text })
+
+    stop_at = nil
+    one:restart()
+    report, err = one:resume({ gates = gates, on_event = on_event })
+    assert.is_nil(report)
+    assert.equal("GateRefused", err.code)
+    found, text = held()
+    assert.equal("errors\27 are up", found.refused)
+    assert.is_truthy(text:find("its gate 'gate of 1' did not agree: errors", 1, true), text)
+    assert.is_nil(text:find("\27"))
+
+    verdict = true
+    report, err = one:resume({ gates = gates })
+    assert.is_nil(report)
+    assert.equal("Paused", err.code)
+    found, text = held()
+    assert.same({ wave = 1, name = "1", why = "pause", text = "look at the shop" }, found)
+    assert.is_truthy(text:find("a person must agree before the next: look at the shop", 1, true), text)
+    assert.is_truthy(text:find("To go on: certrotate resume j --approve", 1, true), text)
+
+    stop_at = "waiting"
+    report, err = one:resume({ gates = gates, approve = true, on_event = on_event })
+    assert.is_nil(report)
+    assert.equal("Interrupted", err.code)
+    found, text = held(at)
+    assert.same({ wave = 2, name = "rest", why = "window", ["until"] = NOON + 8 * 3600 }, found)
+    assert.is_truthy(text:find("waits for its maintenance window: 2026-01-15 20:00:00 UTC", 1, true), text)
+    assert.same({}, (held(NOON + 8 * 3600 + 10)))
+    one:restart()
+
+    assert.is_true(assert(one:resume({ gates = gates })).ok)
+    assert.same({}, (held()))
   end)
 
   it("begins changes in maintenance windows only, whole waves where they fit", function()

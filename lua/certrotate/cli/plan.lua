@@ -44,6 +44,20 @@ local function stages_of(context, args, options)
   return stages
 end
 
+-- What has no meaning where everybody is changed at once.
+local OF_WAVES = { "--policy", "--wave", "--canary", "--soak", "--parallel", "--pause", "--align-hour", "--window",
+                   "--probes", "--failures" }
+
+-- Those of them that were given.
+local function wave_flags(args)
+  local given = {}
+  for _, flag in ipairs(OF_WAVES) do
+    local value = args[flag:sub(3):gsub("%-", "_")]
+    if value and not (type(value) == "table" and #value == 0) then given[#given + 1] = flag end
+  end
+  return given
+end
+
 local function policy_of(context, args)
   local options = {
     canary = context:number(args.canary, "--canary"), soak = context:duration(args.soak, "--soak"),
@@ -103,6 +117,11 @@ function M.options(context, args)
   end
   local options, err = check.options(context, args)
   if not options then return nil, err end
+  local flags = wave_flags(args)
+  if args.method == "reimport" and #flags > 0 then
+    context:usage(("%s: a reimport reaches everybody at once, there are no waves; leave %s out, or --method swap"):format(
+      table.concat(flags, ", "), #flags == 1 and "it" or "them"))
+  end
   options.policy = policy_of(context, args)
   settings_of(context, args, options)
   options.name = args.name
@@ -123,7 +142,14 @@ function M.make(context, args)
   local aws
   aws, err = context:connect(args)
   if not aws then return nil, err end
-  return aws:plan(options)
+  local plan
+  plan, err = aws:plan(options)
+  local flags = plan and plan.method == "reimport" and wave_flags(args) or {}
+  if #flags > 0 then
+    context:note(("auto chose a reimport, which reaches everybody at once: %s left out of account"):format(
+      table.concat(flags, ", ")))
+  end
+  return plan, err
 end
 
 function M.run(context, args)

@@ -118,6 +118,8 @@ local RESULTS = {
     waves = list(object({ name = STRING, done = INTEGER, total = INTEGER, settled = BOOLEAN, ["unit?"] = object({
       Id = STRING, policy = STRING, detached = BOOLEAN, ["message?"] = STRING }) })),
     failed = list(object({ Id = STRING, message = STRING })), ["started?"] = TIME, ["ended?"] = TIME, ["last?"] = TIME,
+    ["held?"] = object({ wave = INTEGER, name = STRING, why = one_of("pause", "gate", "soak", "window", "hour"),
+                         ["text?"] = STRING, ["refused?"] = STRING, ["until?"] = TIME }),
     plan = STRING }) },
   retire = { RETIRE },
   verify = { list({ type = "object", required = { "host" }, properties = { host = STRING, error = STRING,

@@ -19,7 +19,7 @@ local function document(status)
   return {
     phase = status.phase, from = status.plan.from, to = status.to, done = status.done, total = status.total,
     waves = json.array(status.waves), failed = json.array(status.failed), started = status.started,
-    ended = status.ended, last = status.last, plan = status.plan.hash,
+    ended = status.ended, last = status.last, held = status.held, plan = status.plan.hash,
   }
 end
 

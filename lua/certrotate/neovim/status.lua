@@ -27,6 +27,7 @@ local function work_of(verb, status)
       if not identity then return nil, err end
       options.identity = identity
     end
+    if verb == "resume" then options.approve, options.policy_file = args.approve, args.policy end
     if verb == "rollback" then
       options.dedicated_ip_quota = context:number(args.dedicated_ip_quota, "--dedicated-ip-quota", 1)
     end
@@ -65,8 +66,8 @@ end
 local function type_verb(self)
   if not self.verb then return message.say("nothing is left to be done here", "INFO") end
   local run = run_module.find(self.args.journal)
-  arguments.type(("%s %s %s"):format(self.verb, arguments.file(self.args.journal),
-    arguments.account_flags(run and run.args or {})))
+  arguments.type(("%s %s %s%s"):format(self.verb, arguments.file(self.args.journal),
+    arguments.account_flags(run and run.args or {}), self.paused and "--approve " or ""))
 end
 
 local function read(self)
@@ -75,6 +76,7 @@ local function read(self)
     self:close()
     return message.fail(err)
   end
+  self.paused = status.held ~= nil and status.held.why == "pause"
   local text = message.wording(require("certrotate.report.status").text(status, message.path(self.args.journal)))
   self.verb = verb_of(status)
   local hint = (self.verb and "r " .. self.verb .. "   " or "") .. HINT

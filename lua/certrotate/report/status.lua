@@ -1,5 +1,6 @@
 --- How far a rotation is, as text.
 local fmt = require("certrotate.fmt")
+local clean = require("certrotate.report.table").clean
 
 local M = {}
 
@@ -11,6 +12,20 @@ local in_place_phases = {
   ["rolled back"] = "rolled back; every holder was given the old certificate again, under the same ARN",
   finished = "finished; every holder serves the new certificate under the same ARN",
 }
+
+local function held_text(held)
+  if held.why == "pause" then
+    return ("Wave %d %s is done; a person must agree before the next: %s"):format(held.wave, clean(held.name),
+      clean(held.text))
+  elseif held.why == "gate" then
+    return ("Wave %d %s is done; its gate '%s' %s"):format(held.wave, clean(held.name), clean(held.text),
+      held.refused and "did not agree: " .. clean(held.refused) or "must agree before it goes on")
+  elseif held.why == "soak" then
+    return ("Wave %d %s is watched until %s"):format(held.wave, clean(held.name), fmt.timestamp(held["until"]))
+  end
+  return ("Wave %d %s waits for %s: %s"):format(held.wave, clean(held.name),
+    held.why == "hour" and "the hour" or "its maintenance window", fmt.timestamp(held["until"]))
+end
 
 ---@param status certrotate.Status
 ---@param path string
@@ -45,6 +60,7 @@ function M.text(status, path)
     end
   end
   for _, failure in ipairs(status.failed) do say("Failed: %s: %s", failure.Id, failure.message) end
+  if status.held then say("%s", held_text(status.held)) end
   if status.torn then say("The last line was cut off while it was written; resuming copes with that.") end
   if status.last then say("Last entry %s", fmt.timestamp(status.last)) end
   local hints = {
@@ -54,6 +70,7 @@ function M.text(status, path)
   }
   if in_place or not status.plan.from then hints.finished, hints["rolled back"] = "", "" end
   local hint = hints[status.phase] or "To go on: certrotate resume %s"
+    .. (status.held and status.held.why == "pause" and " --approve" or "")
   if hint ~= "" then say(hint, path) end
   if status.phase == "changing" and status.plan.from or in_place and status.phase == "finished" then
     say("To go back: certrotate rollback %s%s", path, in_place and " --certificate OLD --private-key OLD" or "")

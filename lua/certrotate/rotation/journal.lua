@@ -24,7 +24,8 @@ local M = {}
 ---@field deadline? number quota: until when a higher one is waited for
 ---@field needed? integer  quota: certificates with dedicated IP addresses
 ---@field gate? "function"|"pause"   gate: which one of the wave
----@field verdict? "passed"|"asked"  gate: asked means that a person has yet to agree
+---@field verdict? "passed"|"asked"|"refused"  gate: asked means that a person has yet to agree
+---@field why? string      gate: why it was refused
 ---@field fingerprint? string  rollback: of the old certificate. What follows it is of the way back
 ---@field result? table    outcome: what the step returned, reduced to what resuming needs
 ---@field error? table     outcome: kind, code, message
@@ -337,6 +338,7 @@ function handlers.gate(state, entry)
   if type(entry.gate) ~= "string" then return end
   state.gates[entry.wave] = state.gates[entry.wave] or {}
   state.gates[entry.wave][entry.gate] = entry.verdict
+  state.gates[entry.wave].why = entry.verdict == "refused" and tostring(entry.why) or nil
 end
 
 function handlers.wave(state, entry) state.soaked[entry.wave] = entry.at end

@@ -1,4 +1,6 @@
 --- What a journal says: done, left, failed. Reads one file and asks AWS nothing (but S3, for a journal there).
+local begin = require("certrotate.rotation.run.begin")
+local core = require("certrotate.core")
 local journal_module = require("certrotate.rotation.journal")
 
 local M = {}
@@ -16,12 +18,49 @@ local M = {}
 ---@field started? number
 ---@field ended? number
 ---@field waiting? { deadline: number, needed: integer }   for a higher dedicated-IP quota
+---@field held? certrotate.Held   what the next change waits for
 ---@field last? number        when the last entry was written
 
---- From a journal already read. Pure.
+---@class certrotate.Held
+---@field wave integer        the one behind it, of a window or an hour the one before it
+---@field name string         of that wave
+---@field why "pause"|"gate"|"soak"|"window"|"hour"
+---@field text? string        pause: what a person is to look at; gate: its name
+---@field refused? string     gate: why it did not agree when it was asked last
+---@field until? number       soak, window, hour
+
+-- What a rotation that goes forward stands before, at this moment. A gate that was not asked yet counts: it will be.
+local function held(plan, state, now)
+  if plan.method == "reimport" or state.forward or state.ended or state.waiting or not state.to then return nil end
+  for index, wave in ipairs(plan.waves) do
+    if not state.soaked[index] then
+      local found = { wave = index, name = wave.name }
+      local gates, last, when = state.gates[index] or {}, index == #plan.waves
+      when, found.why = begin.due(state, wave, now)
+      if when > now then
+        found["until"] = when
+        return found
+      end
+      if not state.settled[index] then return nil end
+      if not last and state.settled[index] + wave.soak > now then
+        found.why, found["until"] = "soak", state.settled[index] + wave.soak
+      elseif wave.gate and gates["function"] ~= "passed" then
+        found.why, found.text, found.refused = "gate", wave.gate, gates.why
+      elseif not last and wave.pause and gates.pause == "asked" then
+        found.why, found.text = "pause", wave.pause
+      else
+        return nil
+      end
+      return found
+    end
+  end
+end
+
+--- From a journal already read.
 ---@param journal certrotate.Journal
+---@param now? number   Unix seconds; default: this machine's clock
 ---@return certrotate.Status
-function M.of(journal)
+function M.of(journal, now)
   local state = journal:state()
   local plan = state.plan or journal.plan
   local status = { plan = plan, to = state.to, done = 0, total = 0, waves = {}, failed = {}, torn = journal.torn,
@@ -43,6 +82,7 @@ function M.of(journal)
   end
   local last = journal.entries[#journal.entries]
   status.last = last and last.at
+  status.held = held(plan, state, now or core.now())
   status.phase = state.waiting and "waiting"
     or state.forward and not state.retired and (state.ended and "rolled back" or "rolling back")
     or state.retired and "retired" or state.ended and "finished" or state.to and "changing" or "import"

@@ -18,30 +18,41 @@ local function sleep_until(run, index, when, why)
 end
 
 -- Whether holders of the wave are still to be changed, and whether some have been.
-local function progress(run, wave)
+local function progress(state, wave)
   local left, begun = false, false
   for _, holder in ipairs(wave.holders) do
-    left = left or not run.state.swapped[holder.Id]
-    begun = begun or run.state.begun[holder.Id] ~= nil
+    left = left or not state.swapped[holder.Id]
+    begun = begun or state.begun[holder.Id] ~= nil
   end
   return left, begun
 end
 
---- Waits until the wave may begin. One that was begun goes on as soon as a window is open: what is charged meanwhile
---- weighs more than a change of two windows.
+--- When the wave may begin, or go on. One that was begun goes on as soon as a window is open: what is charged
+--- meanwhile weighs more than a change of two windows. Pure.
+---@param state certrotate.JournalState
+---@param wave certrotate.PlanWave
+---@param now number
+---@return number when   `now`, where nothing holds it
+---@return "window"|"hour" why
+function M.due(state, wave, now)
+  local left, begun = progress(state, wave)
+  if not left or not (wave.windows or wave.align) then return now, "window" end
+  local asked = { windows = wave.windows, align = wave.align and not begun }
+  local seconds = not begun and wave.seconds or 0
+  local opened = wave.windows and window.opening(wave.windows, now, seconds) or now
+  local when = prediction.begins(asked, now, seconds)
+  return when, when > opened and "hour" or "window"
+end
+
+--- Waits until the wave may begin.
 ---@param run certrotate.Run
 ---@param index integer
 ---@param wave certrotate.PlanWave
 ---@return boolean? ok
 ---@return certrotate.Error?
 function M.wait(run, index, wave)
-  local left, begun = progress(run, wave)
-  if not left or not (wave.windows or wave.align) then return true end
-  local asked = { windows = wave.windows, align = wave.align and not begun }
-  local seconds = not begun and wave.seconds or 0
-  local opened = wave.windows and window.opening(wave.windows, run:now(), seconds) or run:now()
-  local when = prediction.begins(asked, run:now(), seconds)
-  return sleep_until(run, index, when, when > opened and "hour" or "window")
+  local when, why = M.due(run.state, wave, run:now())
+  return sleep_until(run, index, when, why)
 end
 
 --- Waits, within a wave, for the window to be open: no change begins outside.

@@ -28,6 +28,14 @@ local function context_of(run, index, wave, attempt)
            attempt = attempt }
 end
 
+-- What it said is in the journal for whoever looks; the next run asks anew.
+local function refused(run, index, wave, why)
+  local ok, err = run:record({ event = "gate", wave = index, gate = "function", verdict = "refused", why = why })
+  if not ok then return nil, err end
+  return nil, stopped("GateRefused", ("the gate '%s' after wave %d does not agree: %s; resume asks it again"):format(
+    wave.gate, index, why))
+end
+
 -- Asks the user's function until it decides. It runs as a task: it may wait, and one that raises ends nothing but itself.
 local function ask(run, index, wave)
   local loop, attempt = run.aws.loop, 0
@@ -38,9 +46,8 @@ local function ask(run, index, wave)
     if type(why) == "table" and why.kind == "cancelled" then return nil, why end
     local seconds = type(verdict) == "number" and verdict == verdict and verdict >= 0 and verdict < math.huge
     if not seconds then
-      return nil, stopped("GateRefused", ("the gate '%s' after wave %d does not agree: %s; resume asks it again"):format(
-        wave.gate, index, tostring(type(why) == "table" and why.message or why
-          or verdict and "it returned " .. tostring(verdict) or "it gave no reason")))
+      return refused(run, index, wave, tostring(type(why) == "table" and why.message or why
+        or verdict and "it returned " .. tostring(verdict) or "it gave no reason"))
     end
     run:emit("waiting", { wave = index, seconds = verdict, deadline = run:now() + verdict, why = "gate" })
     local ok, err = loop:sleep(math.max(verdict, 1))
