@@ -76,7 +76,7 @@ end
 ---@param err certrotate.Error
 ---@return integer
 function M.exit_code(err)
-  if err.code == "Interrupted" or err.code == "Paused" then return M.INTERRUPTED end
+  if err.code == "Interrupted" or err.code == "Paused" or err.code == "NotYet" then return M.INTERRUPTED end
   if err.code == "NothingToDo" then return M.NOTHING end
   if err.kind == "policy" then return M.REFUSED end
   -- Files that do not fit together, refused before anything was sent.

@@ -12,17 +12,21 @@ local reconcile = require("certrotate.rotation.reconcile")
 describe("reconcile", function()
   local fleet, aws, old, users
 
-  local function fresh(options)
-    fleet = fleet_module.start({ distributions = 8, users = 4, vip = 1, propagation = 0.1, seed = 5 }, options)
-    aws = assert(fleet:connect())
-    old = fleet.simulator.old_reference
-    users = fleet:on(old)
-    -- What a renewal leaves: files at a fixed place.
+  -- What a renewal leaves: files at a fixed place.
+  local function first_renewal()
     local files = fleet.simulator.files
     for name, from in pairs({ fullchain = files.new_certificate, privkey = files.new_key }) do
       command.shell(("cp '%s' '%s'"):format(from, fleet:path(name .. ".pem")))
     end
     command.shell(("cat '%s' >> '%s'"):format(files.new_chain, fleet:path("fullchain.pem")))
+  end
+
+  local function fresh(options)
+    fleet = fleet_module.start({ distributions = 8, users = 4, vip = 1, propagation = 0.1, seed = 5 }, options)
+    aws = assert(fleet:connect())
+    old = fleet.simulator.old_reference
+    users = fleet:on(old)
+    first_renewal()
   end
   after_each(function()
     if fleet then fleet:stop() end
@@ -149,6 +153,122 @@ describe("reconcile", function()
     assert.equal("resume", assert(json.decode(out)).actions[1].action)
     assert.same({}, fleet:on(old))
     assert.equal(1, fleet:record().effects.acm_imports)
+  end)
+
+  it("leaves a pause to a person, asks its gates, and goes on round by round", function()
+    fresh({ distributions = 7, users = 3, vip = 0 })
+    local function declare(open)
+      return configure({ top = ([[gates = { calm = function(at) return %s, #at.ids .. " of " .. at.name .. " fail" end },
+        waves = { { "1", gate = "calm", pause = "look at the shop" },
+                  { "1", gate = function() return true end, windows = { "%s" } }, "rest" }]]):format(
+        tostring(open), os.date("!%H:00-%H:00 UTC")) })
+    end
+    local result = assert(round(declare(false)))
+    assert.same({ "rotate?" }, kinds(result))
+    local told = result.failures[1].error.message
+    assert.is_truthy(told:find("the gate 'calm' after wave 1 does not agree: 1 of 1 fail", 1, true), told)
+    assert.equal(2, #fleet:on(old))
+    -- The next round asks it again; then it is a person's turn, however many rounds come.
+    local go_on = ("`certrotate reconcile %s --yes --approve www` goes on"):format(fleet:path("sites.lua"))
+    local config = declare(true)
+    for count = 1, 2 do
+      result = assert(round(config))
+      assert.is_true(result.ok)
+      assert.same(count == 1 and { "resume?" } or {}, kinds(result))
+      assert.same({ "pause", "www" }, { result.waiting[1].why, result.waiting[1].name })
+      assert.is_truthy(result.waiting[1].text:find("look at the shop", 1, true), result.waiting[1].text)
+      assert.is_truthy(result.waiting[1].text:find(go_on, 1, true), result.waiting[1].text)
+      assert.equal(2, #fleet:on(old))
+    end
+    assert.same({ "nothing of 'shop' waits for a person; names are those of the configuration" },
+      assert(round(config, { approve = "shop" })).notes)
+    -- Renewed again meanwhile, it waits all the same: two rotations of one certificate at a time are none.
+    renew()
+    assert.same({}, kinds(assert(round(config))))
+    first_renewal()
+    local argv = fleet:flags({ "reconcile", fleet:path("sites.lua"), "--poll", "50ms" })
+    local function call(...)
+      local all = { ... }
+      for at, word in ipairs(argv) do table.insert(all, at, word) end
+      return fleet:run(all)
+    end
+    local code, out, problems = call("--approve", "www")
+    assert.same({ 2, "" }, { code, out })
+    assert.is_truthy(problems:find("it needs --yes", 1, true), problems)
+    code, out, problems = call("--yes", "--quiet")
+    assert.equal(5, code, problems)
+    assert.is_truthy(out:find("www: waits: wave 1 is done", 1, true), out)
+    code, out, problems = call("--yes", "--approve", "www", "--json")
+    assert.equal(0, code, out .. problems)
+    assert.same({}, fleet:on(old))
+    assert.equal(1, fleet:record().effects.acm_imports)
+  end)
+
+  it("leaves a window that opens later to the round that finds it open, and hears nothing of it from cron", function()
+    fresh({ distributions = 7, users = 3, vip = 0 })
+    local from = math.floor(aws.loop:now()) + 8 * 3600
+    local config = configure({ top = ('policy = "careful", windows = { "%s-%s" }'):format(os.date("!%H:%M", from),
+      os.date("!%H:%M", from + 3600)) })
+    local result = assert(round(config))
+    assert.is_true(result.ok)
+    assert.same({ "rotate?" }, kinds(result))
+    assert.same({ "window" }, { result.waiting[1].why })
+    assert.is_truthy(result.waiting[1].text:find("^wave 1 waits for its maintenance window until %d+"), result.waiting[1].text)
+    assert.same(users, fleet:on(old))
+    local code, out, problems = fleet:run(fleet:flags({ "reconcile", fleet:path("sites.lua"), "--yes", "--quiet" }))
+    assert.same({ 5, "", "" }, { code, out, problems })
+    aws:close()
+    assert(fleet.simulator:control("clock", { advance = 8.5 * 3600 }))
+    aws = assert(fleet:connect())
+    assert(aws:inventory())   -- tells how far this machine's clock is behind now
+    result = assert(round(config))
+    assert.same({ "resume" }, kinds(result))
+    assert.same({}, result.waiting)
+    assert.same({}, fleet:on(old))
+    assert.equal(1, fleet:record().effects.acm_imports)
+  end)
+
+  it("takes the budget, the price, probes, the last deployment times and a policy's file", function()
+    fresh({ distributions = 7, users = 3, vip = 1 })
+    command.write(fleet:path("policy.lua"), [[local asked = 0
+      return { name = "mine", gates = { once = function() asked = asked + 1 return asked > 0 end },
+        waves = function(holders) return { { name = "all", holders = holders, parallel = 3, gate = "once" } } end }]])
+    local config = configure({ top = ([[policy = "%s", failures = 2, probes = 3, price = 1200, rounding = "clock",
+      deploy_time = "last", keep = false]]):format(fleet:path("policy.lua")) })
+    assert.is_true(assert(round(config)).ok)
+    renew()
+    assert.is_true(assert(round(config)).ok)
+    local seen = {}
+    for i, entry in ipairs(ledger.read(fleet:path("reconcile/ledger.jsonl"))) do
+      seen[i] = assert(require("certrotate.rotation.journal").load(entry.journal)).plan
+    end
+    assert.equal(2, #seen)
+    for _, plan in ipairs(seen) do
+      assert.same({ "mine", "once", 2 }, { plan.policy.name, plan.waves[1].gate, plan.settings.failures })
+      assert.same({ price = 1200, rounding = "clock" }, plan.settings.cost)
+      assert.same({ probes = 3, need = 3 }, plan.waves[1].verify)
+    end
+    assert.equal(300, seen[1].prediction.deploy_seconds)
+    assert.is_true(seen[2].prediction.deploy_seconds < 60, "as it took in the first one")
+    -- A function of the waves' own could not be found by the next round: told before anything is begun.
+    renew(50)
+    local result = assert(round(configure({ top = [[policy = function(holders)
+      return { { holders = holders, gate = function() return true end } } end]] })))
+    assert.same({}, result.actions)
+    assert.is_truthy(result.failures[1].error.message:find("a function without a name", 1, true))
+    assert.equal(2, fleet:record().effects.acm_imports)
+  end)
+
+  it("reimports where that is declared, then has nothing to do and nothing to retire", function()
+    fresh({ distributions = 7, users = 3, vip = 0, settings = { reimport_propagation = 0.1 } })
+    local config = configure({ top = 'policy = "careful", keep = 0', entry = 'method = "reimport", verify = true' })
+    local result = assert(round(config))
+    assert.same({}, result.failures)
+    assert.same({ "rotate" }, kinds(result))
+    assert.same(users, fleet:on(old))
+    assert.equal(1, fleet:record().effects.acm_reimports)
+    result = assert(round(config))
+    assert.same({ {}, {}, {} }, { result.actions, result.notes, result.failures })
   end)
 
   it("does not do again what a person rolled back", function()
@@ -366,6 +486,9 @@ describe("reconcile", function()
     setup(function() directory = command.directory() end)
     teardown(function() command.remove(directory) end)
 
+    local function one(fields)
+      return ('return { certificates = { { name = "a", certificate = "/a.pem", %s } } }'):format(fields)
+    end
     local cases = {
       { "that is not Lua", "return {", "<eof>" },
       { "that returns nothing", "local a = 1", "it must return a table" },
@@ -386,6 +509,50 @@ describe("reconcile", function()
       { "that wants to read files", 'require("io") return { acme = {} }', "require" },
       { "that is compiled", "\27Lua", "compiled Lua" },
       { "that raises several lines", 'error("one\\ntwo")', "one two" },
+{ "with waves and a policy", one [[waves = { "1" }, policy = "careful"]],
+        [[certificates[1]: `waves` and `policy`: give one of them]] },
+      { "with waves and a policy's options", one [[waves = { "1" }, policy_options = { canary = 1 }]],
+        [[each wave has its own soak]] },
+      { "with what is no wave", [[return { waves = { "some" }, acme = {} }]],
+        [[acme: policy staged: stage 1: 'some' is no wave]] },
+      { "with an unknown field of a wave", [[return { waves = { { "1", soack = 1 } }, acme = {} }]],
+        [[stage 1: unknown field 'soack']] },
+      { "with a bad soak of a wave", [[return { waves = { { "1", soak = "soon" } }, acme = {} }]],
+        [[stage 1: `soak` must be seconds]] },
+      { "with a gate nobody wrote", [[return { waves = { { "1", gate = "calm" } }, acme = {} }]],
+        [[stage 1: the gate 'calm' is none of `gates`]] },
+      { "with gates that are no functions", [[return { gates = { calm = true }, acme = {} }]],
+        [[gates: functions by name expected]] },
+      { "with what is no window", [[return { windows = { "at night" }, acme = {} }]],
+        [[windows: 'at night' is no window]] },
+      { "with no number of probes", [[return { probes = 0, acme = {} }]],
+        [[probes: a whole number expected]] },
+      { "with a bad budget", [[return { failures = -1, acme = {} }]],
+        [[failures: a whole number expected]] },
+      { "with a bad price", [[return { price = "cheap", acme = {} }]],
+        [[price: dollars a month expected]] },
+      { "with an unknown rounding", [[return { rounding = "day", acme = {} }]],
+        [[rounding: "hour" or "clock" or "exact" expected]] },
+      { "with an unknown method", [[return { method = "copy", acme = {} }]],
+        [[method: "swap" or "reimport" or "auto" expected]] },
+      { "with a bad time of deployments", [[return { deploy_time = "long", acme = {} }]],
+        [[deploy_time: a duration like]] },
+      { "with an option its policy does not know", [[return { policy = "careful", policy_options = { canary = 1 }, acme = {} }]],
+        [[acme: unknown policy option 'canary']] },
+      { "with a pause before nobody", [[return { policy_options = { pause = true }, acme = {} }]],
+        [[a person looks at the canaries; give 'canary' too]] },
+      { "with a policy's file that is not there", [[return { policy = "/nowhere/p.lua", acme = {} }]],
+        [[/nowhere/p.lua]] },
+      { "with waves of a reimport", one [[method = "reimport", waves = { "1" }]],
+        [[there are no waves; leave `waves` out]] },
+      { "with windows of a reimport", one [[method = "reimport", windows = "22:00-04:00"]],
+        [[leave `windows` out]] },
+      { "with some holders of a reimport", one [[method = "reimport", holders = { "E1" }]],
+        [[leave `holders` out]] },
+      { "with a journal that is not in S3", [[return { journal = "/var/lib/x", acme = {} }]],
+        [[journal: s3://[PROFILE@]BUCKET/FOLDER]] },
+      { "with a malformed bucket", [[return { journal = "s3://B/x", acme = {} }]],
+        [[journal: s3://B/x: the bucket's name is malformed]] },
       { "with a wrong way to connect", 'return { acme = {}, connect = { profil = "x" } }', "no option 'profil'" },
     }
     for i, case in ipairs(cases) do

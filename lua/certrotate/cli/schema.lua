@@ -97,7 +97,8 @@ local RETIRE = object({ deleted = BOOLEAN, ["already_gone?"] = BOOLEAN, referenc
 local RECONCILE = object({ ok = BOOLEAN, changed = INTEGER, dry_run = BOOLEAN,
   actions = list({ type = "object", required = { "name", "text" },
                    properties = { name = STRING, text = STRING, done = BOOLEAN } }),
-  failures = list(object({ name = STRING, error = { type = "object" } })), notes = list(STRING) })
+  failures = list(object({ name = STRING, error = { type = "object" } })), notes = list(STRING),
+  waiting = list(object({ name = STRING, why = one_of("pause", "window", "hour"), text = STRING, journal = STRING })) })
 
 -- By command: everything it may print when it has not failed.
 local RESULTS = {

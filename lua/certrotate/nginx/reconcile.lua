@@ -11,6 +11,7 @@ local function said(result)
   for _, action in ipairs(result.actions) do
     if action.done then parts[#parts + 1] = ("%s: %s"):format(action.name, action.text) end
   end
+  for _, one in ipairs(result.waiting) do parts[#parts + 1] = ("%s waits: %s"):format(one.name, one.text) end
   return #parts > 0 and fmt.list(parts, 4) or "nothing to do"
 end
 

@@ -69,7 +69,7 @@ function M.gates(plan, given, path)
       return nil, errors.new({ kind = "input", code = "NoGate",
         message = ("the plan's gate '%s' is a function that is not known here; %s"):format(name,
           plan.policy.file and "name a policy file that has it with --policy"
-            or "go on from the script that made it, with `gates`") })
+            or "go on from the script that made it, with `gates`, or by the reconcile whose configuration has it") })
     end
   end
   return gates

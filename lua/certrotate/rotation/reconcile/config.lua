@@ -15,6 +15,9 @@
 local core = require("certrotate.core")
 local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
+local location = require("certrotate.rotation.s3.location")
+local policy_module = require("certrotate.rotation.reconcile.policy")
+local window = require("certrotate.rotation.window")
 
 local M = {}
 
@@ -27,8 +30,20 @@ local M = {}
 ---@field replace? string[]       references to replace. Without it and `holders`: what has exactly the same names
 ---@field holders? string[]       ids: whatever these name is replaced, and only on these
 ---@field store? "acm"|"iam"
----@field policy? string|fun(holders: table): table
----@field policy_options? table   canary, soak, parallel
+---@field method? "swap"|"reimport"|"auto"
+---@field policy? string|table|fun(holders: table): table   "careful", "cheapest" (the default), the path of a policy's
+---                               file, or a policy of one's own
+---@field policy_options? table   canary, soak, parallel, pause, align
+---@field waves? (certrotate.Stage|string)[]   instead of a policy
+---@field gates? table<string, certrotate.Gate>   functions that waves name
+---@field windows? string[]       maintenance windows
+---@field probes? integer
+---@field failures? integer       holders that may fail before no other is begun
+---@field price? number           dollars a month of a dedicated-IP certificate
+---@field rounding? "hour"|"clock"|"exact"
+---@field deploy_time? number|string   seconds, the journal of a rotation, or "last": as in this certificate's last one
+---@field plan_policy certrotate.Policy   what all of that comes to
+---@field journal? string         s3://[PROFILE@]BUCKET/FOLDER: journals go there; default: into `state`
 ---@field keep? number            seconds to keep the old certificate before it is retired; false: never retire
 ---@field warn? number            seconds before its end in which every round says that it was not renewed; false: never
 ---@field verify? boolean
@@ -134,14 +149,19 @@ local function one_of(...)
   end
 end
 
-local POLICY_OPTIONS = { canary = whole, soak = seconds, parallel = whole }
+local function whole_or_none(value)
+  if value == 0 then return 0 end
+  return whole(value)
+end
+
+local POLICY_OPTIONS = { canary = whole_or_none, soak = seconds, parallel = whole, pause = truth, align = truth }
 
 local function policy_options(value)
   if type(value) ~= "table" then return nil, "a table" end
   local checked = {}
   for key, one in pairs(value) do
     local check = POLICY_OPTIONS[key]
-    if not check then return nil, ("no '%s'; canary, soak, parallel"):format(tostring(key)) end
+    if not check then return nil, ("no '%s'; canary, soak, parallel, pause, align"):format(tostring(key)) end
     local why
     checked[key], why = check(one)
     if checked[key] == nil then return nil, key .. ": " .. why end
@@ -149,11 +169,48 @@ local function policy_options(value)
   return checked
 end
 
+-- Whether it can be resolved is seen where its options are known (policy.lua).
 local function policy(value)
-  if type(value) == "string" or type(value) == "function" then
-    if pcall(require("certrotate.rotation.policy").resolve, value, {}) then return value end
-  end
-  return nil, "\"careful\", \"cheapest\" or a function from holders to waves"
+  local kind = type(value)
+  if kind == "function" or kind == "table" or value == "careful" or value == "cheapest" then return value end
+  if kind == "string" and value:find("^/.*%.lua$") then return value end
+  return nil, "\"careful\", \"cheapest\", the absolute path of a FILE.lua or a function from holders to waves"
+end
+
+local function waves(value)
+  if type(value) == "table" and #value > 0 then return value end
+  return nil, "a list of waves like { \"1\", \"10%\", { \"rest\", parallel = 4 } }"
+end
+
+local function gates(value)
+  local fine = type(value) == "table" and next(value) ~= nil
+  for name, gate in pairs(fine and value or {}) do fine = fine and type(name) == "string" and type(gate) == "function" end
+  if fine then return value end
+  return nil, "functions by name"
+end
+
+local function windows(value)
+  if type(value) == "string" then value = { value } end
+  local parsed, why = window.parse_all(value)
+  if parsed then return value end
+  return nil, why .. ": windows like { \"Mon-Fri 22:00-04:00 +01:00\" }"
+end
+
+local function dollars(value)
+  if type(value) == "number" and value >= 0 and value < math.huge then return value end
+  return nil, "dollars a month"
+end
+
+local function s3_folder(value)
+  if not location.is(value) then return nil, "s3://[PROFILE@]BUCKET/FOLDER (without it journals are in `state`)" end
+  local parsed, err = location.parse(value)
+  if parsed then return (value:gsub("/+$", "")) end
+  return nil, err.message .. ": a folder in S3"
+end
+
+local function deploy_time(value)
+  if value == "last" or location.is(value) and location.parse(value) then return value end
+  return seconds(value) or path_of(value), "a duration like \"5m\", \"last\" or the journal of a rotation"
 end
 
 -- A duration, or false for never.
@@ -166,7 +223,10 @@ end
 
 -- What may stand in a certificate, and, as a default for all, beside `certificates`.
 local DEFAULTS = {
-  store = one_of("acm", "iam"), policy = policy, policy_options = policy_options, verify = truth,
+  store = one_of("acm", "iam"), method = one_of("swap", "reimport", "auto"), verify = truth,
+  policy = policy, policy_options = policy_options, waves = waves, gates = gates, windows = windows, probes = whole,
+  failures = whole_or_none, price = dollars, rounding = one_of("hour", "clock", "exact"), deploy_time = deploy_time,
+  journal = s3_folder,
   continuous_deployment = one_of("detach"), trust = path_of, dedicated_ip_quota = whole, wait_for_quota = seconds,
   keep = seconds_or_never, warn = seconds_or_never,
 }
@@ -215,10 +275,12 @@ end
 
 local function certificate_of(path, where, given, defaults)
   if type(given) ~= "table" then return problem(path, "%s: a table expected", where) end
-  local one = {}
-  for key, value in pairs(defaults) do one[key] = value end
-  local ok, err = take(path, where, given, one, CERTIFICATE, DEFAULTS)
-  if not ok then return nil, err end
+  local checked, err = take(path, where, given, {}, CERTIFICATE, DEFAULTS)
+  if not checked then return nil, err end
+  local one = policy_module.merged(checked, defaults)
+  local why
+  one.plan_policy, why = policy_module.of(one)
+  if not one.plan_policy then return problem(path, "%s: %s", where, why) end
   return one
 end
 

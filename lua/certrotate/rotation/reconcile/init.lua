@@ -13,7 +13,9 @@ local inventory_module = require("certrotate.rotation.inventory")
 local journal_module = require("certrotate.rotation.journal")
 local ledger_module = require("certrotate.rotation.reconcile.ledger")
 local lock_module = require("certrotate.rotation.lock")
+local policy_module = require("certrotate.rotation.reconcile.policy")
 local retire = require("certrotate.rotation.retire")
+local status_module = require("certrotate.rotation.status")
 
 local M = {}
 
@@ -21,6 +23,9 @@ local M = {}
 ---@field config? string|table               of aws:reconcile: a file's path, or the table such a file returns
 ---@field dry_run? boolean                   only tell what would be done
 ---@field only? string                       name of one declared certificate
+---@field approve? string                    name of one whose rotation waits for a person, who agrees
+---@field patience? number                   seconds a closed window is waited for (default 3600); the round that finds
+---                                          it open goes on
 ---@field on_event? fun(event: table)        of every run
 ---@field on_inventory? fun(inventory: certrotate.Inventory)
 ---@field poll? number
@@ -32,10 +37,14 @@ local M = {}
 ---@field actions { name: string, action: "resume"|"rotate"|"retire", text: string, done: boolean,
 ---                 report?: certrotate.Report }[]
 ---@field failures { name: string, error: certrotate.Error }[]
+---@field waiting { name: string, why: "pause"|"window"|"hour", text: string, journal: string }[]   begun, and not to
+---                                          go on now: a person must agree, or a window open
 ---@field notes string[]
 
 -- Of 47 days of life an ACME client renews at the latest with a third left.
 local WARN = 10 * 24 * 3600
+-- Rounds come every hour, and other certificates wait while this one does.
+local PATIENCE = 3600
 
 local Round = {}
 Round.__index = Round
@@ -65,9 +74,50 @@ function Round:inventory()
   return self.listed
 end
 
-function Round:run_options(journal)
+function Round:run_options(declared, journal)
+  local policy = declared.plan_policy
   return { journal = journal, on_event = self.options.on_event, poll = self.options.poll,
-           state_directory = self.locks }
+           state_directory = self.locks, patience = self.options.patience or PATIENCE,
+           -- Those of a file are read, and compared with what the plan was made with, by the run.
+           gates = not policy.file and policy.gates or nil }
+end
+
+-- Tells of a rotation that is begun and must not go on now, and what it takes.
+function Round:wait(declared, path, held)
+  local text
+  if held.why == "pause" then
+    local config = self.config.path
+    text = ("wave %d is done; a person must agree before the next (%s): %s goes on"):format(held.wave, held.text,
+      config:sub(1, 1) == "/" and ("`certrotate reconcile %s --yes --approve %s`"):format(config, declared.name)
+        or ("reconcile with approve = \"%s\""):format(declared.name))
+  else
+    text = ("wave %d waits for %s until %s"):format(held.wave, held.why == "hour" and "the hour"
+      or "its maintenance window", fmt.timestamp(held["until"]))
+  end
+  self.stopped[path] = true
+  self.result.waiting[#self.result.waiting + 1] = { name = declared.name, why = held.why, text = text, journal = path }
+end
+
+-- What an unfinished rotation is to be left alone for, or nil; and whether a person agrees to go on with it now.
+function Round:held(declared, journal)
+  local held = status_module.of(journal, self:now()).held
+  if not held then return nil end
+  if held.why == "pause" then
+    if self.options.approve ~= declared.name then return held end
+    self.approved = true
+    return nil, true
+  end
+  local closed = held.why == "window" or held.why == "hour"
+  return closed and held["until"] - self:now() > (self.options.patience or PATIENCE) and held or nil
+end
+
+-- A run that stopped itself by what it was told to is no failure.
+function Round:stopped_itself(declared, err)
+  if err.code ~= "Paused" and err.code ~= "NotYet" then return false end
+  local journal = journal_module.load(err.journal, self.aws)
+  local held = journal and status_module.of(journal, self:now()).held
+  if held then self:wait(declared, err.journal, held) end
+  return held ~= nil
 end
 
 -- A rotation came to its end, or did not. True unless the whole round must stop.
@@ -83,7 +133,7 @@ function Round:ended(declared, action, report, err)
     return true
   end
   if err.code == "Interrupted" then return nil, err end
-  self:fail(declared, err)
+  if not self:stopped_itself(declared, err) then self:fail(declared, err) end
   return true
 end
 
@@ -97,9 +147,9 @@ function Round:journals(declared)
   local list = {}
   for _, entry in ipairs(self.ledger.entries) do
     if entry.event == "begun" and entry.name == declared.name then
-      local journal, err = journal_module.load(entry.journal)
+      local journal, err = journal_module.load(entry.journal, self.aws)
       if journal then
-        list[#list + 1] = { path = entry.journal, plan = journal.plan, state = journal:state() }
+        list[#list + 1] = { path = entry.journal, journal = journal, plan = journal.plan, state = journal:state() }
       elseif not never_began(err) and not self.told[entry.journal] then
         self.told[entry.journal] = true
         self:fail(declared, err)
@@ -111,19 +161,28 @@ end
 
 -- ── what an earlier round began ─────────────────────────────────────────────────────────────────────────────
 
+function Round:go_on(declared, one, approved)
+  local action = self:act(declared, "resume", ("finish %s"):format(one.path))
+  if self.options.dry_run then return true end
+  local options = self:run_options(declared, one.path)
+  options.approve = approved
+  local ok, err = self:ended(declared, action, self.aws:resume(options))
+  if not ok then return nil, err end
+  local journal = journal_module.load(one.path, self.aws)
+  if journal then one.journal, one.state = journal, journal:state() end
+  return true
+end
+
 function Round:finish(declared, journals)
   for _, one in ipairs(journals) do
     local state = one.state
     if state.forward and not state.ended then
       self:note("%s: %s is being rolled back; `certrotate rollback %s` goes on", declared.name, one.plan.from, one.path)
     elseif not state.ended then
-      local action = self:act(declared, "resume", ("finish %s"):format(one.path))
-      if not self.options.dry_run then
-        local ok, err = self:ended(declared, action, self.aws:resume(self:run_options(one.path)))
-        if not ok then return nil, err end
-        local journal = journal_module.load(one.path)
-        if journal then one.state = journal:state() end
-      end
+      local held, approved = self:held(declared, one.journal)
+      local ok, err = true, nil
+      if held then self:wait(declared, one.path, held) else ok, err = self:go_on(declared, one, approved) end
+      if not ok then return nil, err end
     end
   end
   return true
@@ -136,7 +195,9 @@ function Round:retire(declared, journals)
   local keep = declared.keep or retire.KEEP
   for _, one in ipairs(journals) do
     local state = one.state
-    if state.ended and not state.retired and not state.forward and self:now() >= state.ended + keep then
+    -- What was reimported is in use; of what it replaced AWS kept nothing.
+    local replaced = state.ended and not state.retired and not state.forward and one.plan.method ~= "reimport"
+    if replaced and self:now() >= state.ended + keep then
       local action = self:act(declared, "retire", ("retire %s"):format(one.plan.from))
       if not self.options.dry_run then
         local result, err = self.aws:retire({ journal = one.path, keep = keep, state_directory = self.locks })
@@ -178,33 +239,61 @@ end
 
 -- A name nobody has yet for the journal of one rotation.
 function Round:journal_path(declared, fingerprint, from)
-  local stem = ("%s/%s-%s-%s"):format(self.directory, declared.name, fingerprint:sub(1, 12), core.sha256(from):sub(1, 8))
+  local stem = ("%s/%s-%s-%s"):format(declared.journal or self.directory, declared.name, fingerprint:sub(1, 12),
+    core.sha256(from):sub(1, 8))
   local taken = {}
   for _, entry in ipairs(self.ledger.entries) do
     if entry.event == "begun" then taken[entry.journal] = true end
   end
   local path, number = stem .. ".journal", 1
   -- One that was entered but never begun is free.
-  while taken[path] and journal_module.load(path) do
+  while taken[path] and journal_module.load(path, self.aws) do
     number = number + 1
     path = ("%s-%d.journal"):format(stem, number)
   end
   return path
 end
 
-function Round:rotate_one(declared, identity, from)
+-- Expected deployment times by holder, and the mean, as the declaration wants them.
+function Round:deploy_times(declared, journals)
+  local asked = declared.deploy_time
+  if asked == nil then return nil end
+  if type(asked) == "number" then return nil, asked end
+  if asked == "last" then
+    for at = #journals, 1, -1 do
+      local one = journals[at]
+      if one.state.ended and one.plan.method ~= "reimport" then return one.journal:deploy_times() end
+    end
+    return nil
+  end
+  local journal, err = journal_module.load(asked, self.aws)
+  if journal then return journal:deploy_times() end
+  self:note("%s: deploy_time: %s; the usual time is reckoned with", declared.name, err.message)
+end
+
+function Round:rotate_one(declared, identity, from, journals)
   local files = { certificate = declared.certificate, private_key = declared.private_key, chain = declared.chain }
+  local expected, deploy_seconds = self:deploy_times(declared, journals)
   local plan, err = self.aws:plan({
     replace = from, with = identity, files = files,
     only = declared.holders and self:those_on(declared.holders, from),
-    store = declared.store, policy = declared.policy or "cheapest", policy_options = declared.policy_options,
-    name = declared.name, verify = declared.verify, trust = self.options.trust or declared.trust, poll = self.options.poll,
+    store = declared.store, method = declared.method, policy = declared.plan_policy, windows = declared.windows,
+    probes = declared.probes, failures = declared.failures,
+    cost = (declared.price or declared.rounding) and { price = declared.price, rounding = declared.rounding } or nil,
+    expected = expected, deploy_seconds = deploy_seconds,
+    name = declared.name, verify = declared.verify, trust = self.options.trust or declared.trust,
+    poll = self.options.poll,
     continuous_deployment = declared.continuous_deployment, dedicated_ip_quota = declared.dedicated_ip_quota,
     wait_for_quota = declared.wait_for_quota, inventory = self.listed,
   })
   if not plan then
     if err.code == "Interrupted" then return nil, err end
     if err.code ~= "NothingToDo" then self:fail(declared, err) end
+    return true
+  end
+  local nameless = not plan.policy.file and policy_module.nameless(plan, declared.plan_policy)
+  if nameless then
+    self:fail(declared, errors.new({ kind = "input", code = "BadPolicy", message = nameless }))
     return true
   end
   local action = self:act(declared, "rotate", ("replace %s on %s"):format(from, fmt.plural(#plan:holders(), "holder")))
@@ -214,7 +303,7 @@ function Round:rotate_one(declared, identity, from)
   ok, err = self.ledger:append({ event = "begun", at = self:now(), name = declared.name, journal = path,
                                  from = plan.from, fingerprint = plan.identity.fingerprint })
   if not ok then return nil, err end
-  return self:ended(declared, action, plan:run(self:run_options(path)))
+  return self:ended(declared, action, plan:run(self:run_options(declared, path)))
 end
 
 -- Of the ids those that name the reference now.
@@ -228,7 +317,8 @@ function Round:those_on(ids, reference)
 end
 
 -- Each certificate the declared one takes the place of, but those that a person went back to.
-function Round:rotate_all(declared, identity, inventory, earlier, held)
+function Round:rotate_all(declared, identity, inventory, journals, known)
+  local earlier, held, waiting = known.earlier, known.held, known.waiting
   local references, err = find.replaced(self.aws, inventory, declared, identity:leaf(), earlier,
     function(text) self:note("%s: %s", declared.name, text) end)
   if not references then
@@ -240,10 +330,10 @@ function Round:rotate_all(declared, identity, inventory, earlier, held)
     if held[reference] then
       self:note("%s: %s was rolled back to on purpose; it stays until there is another new certificate (or %s is "
         .. "removed)", declared.name, reference, held[reference])
-    else
+    elseif not waiting[reference] then
       local ok
       ok, err = self:inventory()
-      if ok then ok, err = self:rotate_one(declared, identity, reference) end
+      if ok then ok, err = self:rotate_one(declared, identity, reference, journals) end
       if not ok then return nil, err end
     end
   end
@@ -273,8 +363,13 @@ function Round:rotate(declared, journals)
     identity:close()
     return nil, err
   end
-  local earlier, held = {}, {}
+  local earlier, held, waiting = {}, {}, {}
   for _, one in ipairs(journals) do
+    -- While one waits, what it changes is not changed by another.
+    if self.stopped[one.path] then
+      waiting[one.plan.from] = true
+      if one.state.to then waiting[one.state.to] = true end
+    end
     if one.state.forward then
       if one.plan.identity.fingerprint == leaf.fingerprint then held[one.plan.from] = one.path end
     elseif one.state.to then
@@ -282,7 +377,8 @@ function Round:rotate(declared, journals)
     end
   end
   local ok
-  ok, err = self:rotate_all(declared, identity, inventory, earlier, held)
+  ok, err = self:rotate_all(declared, identity, inventory, journals,
+    { earlier = earlier, held = held, waiting = waiting })
   identity:close()
   return ok, err
 end
@@ -331,6 +427,10 @@ local function walk(round, declared_list)
       if not ok then return nil, err end
     end
   end
+  local approve = round.options.approve
+  if approve and not round.approved then
+    round:note("nothing of '%s' waits for a person; names are those of the configuration", approve)
+  end
   round.result.ok = #round.result.failures == 0
   return round.result
 end
@@ -348,10 +448,10 @@ function M.run(aws, config, options)
   ledger, err = open_ledger(directory)
   if not ledger then return nil, err end
   local round = setmetatable({
-    aws = aws, options = options or {}, ledger = ledger, directory = directory,
+    aws = aws, config = config, options = options or {}, stopped = {}, ledger = ledger, directory = directory,
     -- The locks are those of every other run of this user; where there is no home (nginx), beside the journals.
     locks = lock_module.directory() or directory,
-    told = {}, result = { ok = false, changed = 0, actions = {}, failures = {}, notes = {} },
+    told = {}, result = { ok = false, changed = 0, actions = {}, failures = {}, waiting = {}, notes = {} },
   }, Round)
   local result
   local declared = hook.declared(config, directory, (M.directory({})))

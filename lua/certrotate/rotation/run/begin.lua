@@ -2,13 +2,20 @@
 --
 -- Time has passed since the plan was made, so both are reckoned anew from the clock of now. Waiting changes nothing:
 -- an interruption leaves it, a resume reckons again.
+local fmt = require("certrotate.fmt")
 local prediction = require("certrotate.rotation.prediction")
+local stopped = require("certrotate.rotation.run.base").stopped
 local window = require("certrotate.rotation.window")
 
 local M = {}
 
 local function sleep_until(run, index, when, why)
   if when <= run:now() then return true end
+  local patience = run.options.patience
+  if patience and when - run:now() > patience then
+    return nil, stopped("NotYet", ("wave %d waits for %s until %s; a resume goes on then"):format(index,
+      why == "hour" and "the hour" or "its maintenance window", fmt.timestamp(when)), "cancelled")
+  end
   run:emit("waiting", { wave = index, seconds = when - run:now(), deadline = when, why = why })
   while run:now() < when do
     local ok, err = run.aws.loop:sleep(math.min(when - run:now(), 5))

@@ -37,6 +37,8 @@ local M = {}
 ---@field policy_file? string               read the gates from here, whatever the plan says of it
 ---@field approve? boolean|fun(pause: { wave: integer, name: string, text: string }): boolean   a person agrees; true:
 ---                                         to what a resumed rotation waits for
+---@field patience? number                  seconds a closed window is waited for; where it opens later, the run stops and
+---                                         a resume goes on (default: as long as it takes)
 ---@field wait_for_quota? number            seconds to wait for a higher dedicated-IP quota (default: the plan's setting)
 ---@field quota_poll? number                seconds between looks at it (default 300)
 ---@field state_directory? string           of the locks (default: where the rotation began, else lock.directory()); with a
