@@ -335,6 +335,27 @@ describe("a journal in S3", function()
     assert.same({}, keys("/locks/"))
   end)
 
+  it("is kept by a reconcile, finished by its next round, and read when the old certificate is retired", function()
+    fresh()
+    local files = fleet.simulator.files
+    local config = { state = fleet:path("reconcile"), journal = "s3://rot-journal/prod/rounds/", dedicated_ip_quota = 4,
+      verify = false, policy = "careful", keep = 0, deploy_time = "last", certificates = { {
+        name = "www", certificate = files.new_certificate, private_key = files.new_key, chain = files.new_chain } } }
+    local stopped, err = aws:reconcile({ config = config, poll = 0.05, on_event = function(event)
+      if event.type == "swap" then aws.loop:interrupt("test") end
+    end })
+    assert.is_nil(stopped)
+    assert.equal("Interrupted", err.code)
+    assert.is_true(#keys("^prod/rounds/www%-%x+%-%x+%.journal/%d+%.jsonl$") > 3)
+    assert.same({}, keys("/locks/"))
+    local result = assert(other:reconcile({ config = config, poll = 0.05 }))
+    assert.same({}, result.failures)
+    assert.same({ "resume", "retire" }, { result.actions[1].action, result.actions[2].action })
+    assert.same({}, fleet:on(fleet.simulator.old_reference))
+    assert.same({ 1, 1 }, { fleet:record().effects.acm_imports, fleet:record().effects.acm_deletes })
+    assert.same({}, assert(other:reconcile({ config = config, poll = 0.05 })).actions)
+  end)
+
   it("keeps its leases while it waits for a slow deployment", function()
     fresh({ propagation = 3, jitter = 0.01 })
     lease_module.RENEW = 0.5

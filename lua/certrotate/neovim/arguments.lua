@@ -27,9 +27,9 @@ local function extend(plan, apply)
   end
 end
 
-local function of_a_run(name, summary)
+local function of_a_run(name, summary, flags)
   local position = declaration.argument("journal", "Journal of the rotation; may be left out when it is clear.")
-  return { name = name, summary = summary, flags = {}, position = position }
+  return { name = name, summary = summary, flags = flags or {}, position = position }
 end
 
 local known
@@ -45,7 +45,7 @@ function M.all()
     if there[name] then known[#known + 1] = shared(name) end
   end
   extend(M.find("plan"), M.find("apply"))
-  known[#known + 1] = of_a_run("log", "Show what happened, with times.")
+  known[#known + 1] = of_a_run("log", "Show what happened, with times.", M.find("status").flags)
   known[#known + 1] = of_a_run("cancel", "Bring a running rotation to a safe point; it can be resumed.")
   return known
 end

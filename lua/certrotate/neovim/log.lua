@@ -1,4 +1,5 @@
 --- :CertRotate log: what happened, with times, of a run in this Neovim while it goes on, or of any journal.
+local journal_module = require("certrotate.neovim.journal")
 local message = require("certrotate.neovim.message")
 local run_module = require("certrotate.neovim.run")
 local view_module = require("certrotate.neovim.view")
@@ -45,15 +46,14 @@ local function follow(run, mods)
   view.on_close = function() run.on_line = nil end
 end
 
-local function of_journal(path, mods)
-  local journal, err = require("certrotate.rotation.journal").load(path)
-  if not journal then return message.fail(err) end
-  local view
-  view = open(path, mods, { { "R", "read again", function() M.command({ journal = path }, "") end } })
-  view:show(page(view_module.lines(require("certrotate.report.journal").text(journal))))
+local function of_journal(args, mods)
+  journal_module.read(args, require("certrotate.rotation.journal").load, function(journal)
+    local view = open(args.journal, mods, { { "R", "read again", function() M.command(args, "") end } })
+    view:show(page(view_module.lines(require("certrotate.report.journal").text(journal))))
+  end)
 end
 
----@param args { journal?: string }
+---@param args table
 ---@param mods string
 function M.command(args, mods)
   local all = run_module.all()
@@ -62,7 +62,7 @@ function M.command(args, mods)
   if not args.journal then
     return message.say("no rotation was begun in this Neovim; name a journal: :CertRotate log JOURNAL", "ERROR")
   end
-  of_journal(args.journal, mods)
+  of_journal(args, mods)
 end
 
 return M

@@ -35,7 +35,7 @@ function M.fail(err) M.say(tostring(err), "ERROR") end
 --- A file as a person would write it in a command.
 ---@param path string
 ---@return string
-function M.path(path) return vim.fn.fnamemodify(path, ":~:.") end
+function M.path(path) return path:find("^s3://") and path or vim.fn.fnamemodify(path, ":~:.") end
 
 --- A text with the paths in it that are below one's home written from there.
 ---@param text string

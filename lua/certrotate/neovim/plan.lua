@@ -20,7 +20,7 @@ end
 
 local function journal_of(self)
   local named = ("certrotate-%s.journal"):format(self.plan.identity.fingerprint:sub(1, 12))
-  return vim.fn.fnamemodify(self.args.journal or named, ":p")
+  return require("certrotate.neovim.journal").full(self.args.journal or named)
 end
 
 local function begin(self)

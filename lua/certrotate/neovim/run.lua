@@ -4,6 +4,7 @@ local core = require("certrotate.core")
 local corner = require("certrotate.neovim.corner")
 local fmt = require("certrotate.fmt")
 local job = require("certrotate.neovim.job")
+local journal_module = require("certrotate.neovim.journal")
 local message = require("certrotate.neovim.message")
 local progress_module = require("certrotate.neovim.progress")
 local table_report = require("certrotate.report.table")
@@ -14,7 +15,7 @@ local M = {}
 local LEAVE, CUT_OFF = 20000, 3000   -- ms
 
 ---@class certrotate.neovim.Run
----@field journal string             absolute path
+---@field journal string             absolute path, or s3://…
 ---@field args table                 of its command
 ---@field lines string[]             what happened, with times
 ---@field progress certrotate.neovim.Progress
@@ -42,7 +43,7 @@ end
 ---@param journal string   a path
 ---@return certrotate.neovim.Run?
 function M.find(journal)
-  journal = vim.fn.fnamemodify(journal, ":p")
+  journal = journal_module.full(journal)
   for i = #runs, 1, -1 do
     if runs[i].journal == journal then return runs[i] end
   end
@@ -114,7 +115,7 @@ end
 ---                      certrotate.Report?, certrotate.Error? }
 ---@return certrotate.neovim.Run?
 function M.start(options)
-  local journal = vim.fn.fnamemodify(options.journal, ":p")
+  local journal = journal_module.full(options.journal)
   local other = M.find(journal)
   if other and not other.over then
     message.say(message.path(journal) .. " is being worked on in this Neovim; see :CertRotate log", "ERROR")

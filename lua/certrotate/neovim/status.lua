@@ -1,5 +1,6 @@
 --- :CertRotate status, resume and rollback: what a journal says, and going on with it, forwards or back.
 local arguments = require("certrotate.neovim.arguments")
+local journal_module = require("certrotate.neovim.journal")
 local message = require("certrotate.neovim.message")
 local rotation_page = require("certrotate.neovim.rotation_page")
 local run_module = require("certrotate.neovim.run")
@@ -42,9 +43,9 @@ local function work_of(verb, status)
 end
 
 local function begin(verb, args)
-  local status, err = status_module.read(args.journal)
-  if not status then return message.fail(err) end
-  return run_module.start({ journal = args.journal, args = args, plan = status.plan, work = work_of(verb, status) })
+  journal_module.read(args, status_module.read, function(status)
+    run_module.start({ journal = args.journal, args = args, plan = status.plan, work = work_of(verb, status) })
+  end)
 end
 
 ---@param args table
@@ -70,12 +71,8 @@ local function type_verb(self)
     arguments.account_flags(run and run.args or {}), self.paused and "--approve " or ""))
 end
 
-local function read(self)
-  local status, err = status_module.read(self.args.journal)
-  if not status then
-    self:close()
-    return message.fail(err)
-  end
+local function show(self, status)
+  if not vim.api.nvim_buf_is_valid(self.buffer) then return end
   self.paused = status.held ~= nil and status.held.why == "pause"
   local text = message.wording(require("certrotate.report.status").text(status, message.path(self.args.journal)))
   self.verb = verb_of(status)
@@ -83,21 +80,34 @@ local function read(self)
   self:show(rotation_page.page({ hint, "" }, text, status.plan, self.args))
 end
 
+local function read(self)
+  local function done(status) show(self, status) end
+  journal_module.read(self.args, status_module.read, done, function()
+    if vim.api.nvim_buf_is_valid(self.buffer) then self:close() end
+  end)
+end
+
+local function log(view)
+  local args = {}
+  for key, value in pairs(view.args) do args[key] = value end
+  require("certrotate.neovim.log").command(args, "")
+end
+
 ---@param args table
 ---@param mods string
 function M.command(args, mods)
-  local status, err = status_module.read(args.journal)
-  if not status then return message.fail(err) end
-  args.journal = vim.fn.fnamemodify(args.journal, ":p")
-  local self = view_module.open({
-    name = "status/" .. message.tail(args.journal), filetype = "certrotate-status", mods = mods, keys = {
-      { "r", "go on: the command", type_verb },
-      { "L", "log", function(view) require("certrotate.neovim.log").command({ journal = view.args.journal }, "") end },
-      { "R", "read again", read },
-    },
-  })
-  self.args = args
-  read(self)
+  args.journal = journal_module.full(args.journal)
+  journal_module.read(args, status_module.read, function(status)
+    local self = view_module.open({
+      name = "status/" .. message.tail(args.journal), filetype = "certrotate-status", mods = mods, keys = {
+        { "r", "go on: the command", type_verb },
+        { "L", "log", log },
+        { "R", "read again", read },
+      },
+    })
+    self.args = args
+    show(self, status)
+  end)
 end
 
 return M

@@ -203,8 +203,9 @@ end
 
 local function s3_folder(value)
   if not location.is(value) then return nil, "s3://[PROFILE@]BUCKET/FOLDER (without it journals are in `state`)" end
+  value = value:gsub("/$", "")
   local parsed, err = location.parse(value)
-  if parsed then return (value:gsub("/+$", "")) end
+  if parsed then return value end
   return nil, err.message .. ": a folder in S3"
 end
 
