@@ -10,6 +10,7 @@ local M = {}
 ---@field read fun(self): string?, certrotate.Error?                       the whole text
 ---@field append fun(self, text: string): boolean?, certrotate.Error?      durable when it returns
 ---@field truncate fun(self, size: integer): boolean?, certrotate.Error?   a torn last line is cut off
+---@field compact? fun(self): boolean?, certrotate.Error?                  a chain becomes one object
 ---@field close fun(self)
 
 --- Opens one for writing; a file is locked and made where it is missing.

@@ -83,6 +83,7 @@ local function close(run)
                                                     left_behind = #report.left_behind } })
   if not ok then return nil, err end
   run.state.ended = run.state.ended or report.ended
+  run.journal:compact()
   run:emit("done", { report = report })
   report.event_problem = run.event_problem
   return report

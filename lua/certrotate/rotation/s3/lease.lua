@@ -6,6 +6,7 @@
 -- waits TTL + GRACE. Between the two lies the time a write that was begun may still take.
 local bucket_module = require("certrotate.rotation.s3.bucket")
 local core = require("certrotate.core")
+local elapsed = require("certrotate.rotation.s3.elapsed")
 local errors = require("certrotate.errors")
 local json = require("certrotate.json")
 
@@ -33,17 +34,9 @@ local function body_of(self)
                        ttl = M.TTL, renewed = self.renewed })
 end
 
--- This machine may sleep, which one clock does not count, or have its time set, which the other counts wrongly.
-local function clocks() return { core.monotonic(), core.now() } end
-
-local function since(before)
-  local now = clocks()
-  return math.max(now[1] - before[1], now[2] - before[2])
-end
-
 --- Seconds since it was last certainly ours.
 ---@return number
-function Lease:age() return since(self._since) end
+function Lease:age() return elapsed.since(self._since) end
 
 local function held(self, there, age)
   local left = math.max(0, M.TTL + M.GRACE - age)
@@ -82,7 +75,7 @@ local function contend(self, before)
   if not object.Date or not object.LastModified then return held(self, there, 0) end
   local age = math.max(0, object.Date - object.LastModified)
   if age <= M.TTL + M.GRACE then return held(self, there, age) end
-  local again = clocks()
+  local again = elapsed.now()
   local taken, why = self._bucket:put(self.key, body_of(self), { etag = object.ETag })
   if taken then return ours(self, taken.ETag, again) end
   if why.code == "PreconditionFailed" or why.code == "NoSuchKey" then return false end
@@ -101,7 +94,7 @@ function M.take(bucket, endpoint, reference, writer)
   local self = setmetatable({ reference = reference, endpoint = endpoint, key = key, writer = writer, renewed = 0,
     where = ("s3://%s/%s"):format(bucket.location.bucket, key), _bucket = bucket }, Lease)
   for _ = 1, TRIES do
-    local before = clocks()
+    local before = elapsed.now()
     local taken, err = bucket:put(key, body_of(self), { absent = true })
     if taken then
       ours(self, taken.ETag, before)
@@ -130,7 +123,7 @@ end
 ---@param again? boolean   it is the second try already
 function Lease:renew(again)
   if self.lost then return nil, self.lost end
-  local before = clocks()
+  local before = elapsed.now()
   self.renewed = self.renewed + 1
   local done, err = self._bucket:put(self.key, body_of(self), { etag = self.etag })
   if done then return ours(self, done.ETag, before) end
