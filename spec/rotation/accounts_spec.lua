@@ -13,6 +13,7 @@ local function role(account) return "arn:aws:iam::" .. account .. ":role/CertRot
 
 describe("many accounts", function()
   local fleet, aws, old, references, alike, client
+  local another = {}
 
   -- Another account with some distributions of the same certificate under its own ARN, and one of a look-alike's.
   local function populate(account, count)
@@ -31,6 +32,11 @@ describe("many accounts", function()
       local text = config:gsub("<Aliases>.-</Aliases>", "<Aliases><Quantity>0</Quantity></Aliases>")
       text = text:gsub(old:gsub("%p", "%%%0"), (name:gsub("%%", "%%%%")))
       assert(simulator:control(("distributions?account=%s&id=%s"):format(account, id), text))
+    end
+    another[account] = function()   -- the very same certificate once more, in use
+      local copy = import(files.old_certificate, files.old_key, files.old_chain)
+      add("E" .. account:sub(1, 6) .. "C", copy)
+      return copy
     end
     add("E" .. account:sub(1, 6) .. "L", alike[account])
     for i = 1, count do add(("E%s%d"):format(account:sub(1, 6), i), reference) end
@@ -327,6 +333,21 @@ describe("many accounts", function()
     assert.same({ old, alike[OTHERS[1]], references[OTHERS[2]] }, from)
     code, out, problems = run("plan", role(OTHERS[1]) .. " a b")
     assert.equal(2, code, out .. problems)
+  end)
+
+  it("are asked about where one uses the certificate under two references: neither is overlooked", function()
+    local copy = another[OTHERS[1]]()
+    local plan = plan_of(open())
+    assert.same({ [OTHERS[1]] = "ManyCopies" }, errors_of(plan.accounts))
+    for _, one in ipairs(plan.accounts) do
+      if one.account == OTHERS[1] then
+        for _, reference in ipairs({ copy, references[one.account] }) do
+          assert.is_truthy(one.error.message:find(reference, 1, true), one.error.message)
+        end
+      end
+    end
+    plan = plan_of(open(), { replace = { [OTHERS[1]] = copy, ["*"] = old } })
+    assert.same({}, errors_of(plan.accounts))
   end)
 
   it("are checked, each by its own facts, with one exit code", function()

@@ -138,23 +138,28 @@ local function identify(self, inventories, reference)
   return certificate
 end
 
--- The reference under which an account has that certificate, nil where it has not. Of several, one that is used.
-local function twin(aws, inventory, certificate)
+-- The reference under which an account has that certificate, nil where it has not. Of several the one that is used; two
+-- that are used are for a person to tell apart, or one would be overlooked.
+local function twin(one, inventory, certificate)
   if inventory:certificate(certificate.reference) then return certificate.reference end
-  local found
-  for _, one in ipairs(inventory.certificates) do
-    local used = #inventory:holders_of(one.reference) > 0
-    if one.not_after and certificate.not_after and math.abs(one.not_after - certificate.not_after) <= 1
-      and (used or not found) then
-      local fingerprint, err = stored.fingerprint(aws, one)
+  local spare, found
+  for _, candidate in ipairs(inventory.certificates) do
+    if candidate.not_after and certificate.not_after and math.abs(candidate.not_after - certificate.not_after) <= 1 then
+      local fingerprint, err = stored.fingerprint(one.aws, candidate)
       if err then return nil, err end
-      if fingerprint == certificate.fingerprint then
-        if used then return one.reference end
-        found = one.reference
+      local same = fingerprint == certificate.fingerprint
+      if same and #inventory:holders_of(candidate.reference) == 0 then
+        spare = spare or candidate.reference
+      elseif same and found then
+        return nil, errors.new({ kind = "policy", code = "ManyCopies",
+          message = ("account %s uses the certificate under two references, %s and %s: rotate one after the other, "
+            .. "each named behind the role (--role \"ARN REFERENCE\")"):format(one.account, found, candidate.reference) })
+      elseif same then
+        found = candidate.reference
       end
     end
   end
-  return found
+  return found or spare
 end
 
 ---@class certrotate.AccountsPlan
@@ -188,7 +193,7 @@ local function replaced(self, inventories, given)
   end
   return function(one, inventory)
     if given[one.account] then return given[one.account] end
-    if certificate then return twin(one.aws, inventory, certificate) end
+    if certificate then return twin(one, inventory, certificate) end
     return nil
   end
 end
