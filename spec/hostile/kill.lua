@@ -20,7 +20,11 @@ function M.kinds()
 end
 
 local function words_of(world, kind)
-  return world:apply_words({ "--policy", "cheapest", "--parallel", "1", "--poll", "60ms", "--method", kind.method })
+  local words = { "--poll", "60ms", "--method", kind.method }
+  if kind.method == "swap" then
+    for _, word in ipairs({ "--policy", "cheapest", "--parallel", "1" }) do words[#words + 1] = word end
+  end
+  return world:apply_words(words)
 end
 
 local function fresh(world, kind)

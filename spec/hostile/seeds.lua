@@ -92,7 +92,8 @@ end
 
 -- The commands of a case: to begin it, to go on, to go back.
 local function commands(world, case)
-  local more = { "--policy", case.policy, "--poll", "100ms", "--method", case.method }
+  local more = joined({ "--poll", "100ms", "--method", case.method },
+    case.method == "swap" and { "--policy", case.policy } or {})
   if case.detach then more[#more + 1] = "--detach-continuous-deployment" end
   local files = world.simulator.files
   local words = { apply = world:apply_words(more), resume = { "resume", world.journal, "--poll", "100ms" },
