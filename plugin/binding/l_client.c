@@ -351,28 +351,34 @@ static int l_client_paces(lua_State *L)
 {
   const struct l_client *self = check_client(L);
   const struct cr_account *account;
-  struct cr_pace paces[CR_SERVICE_COUNT][2];
+  struct { double rate, accepted, refused, waiting; } paces[CR_SERVICE_COUNT * 2];
   int count = 0;
 
   open_engine(L, self);
   account = check_account(L, self, 2);
-  memcpy(paces, account->paces, sizeof paces); /* pushing may collect, and a finalizer may close the client */
+  /* All of them first: pushing may collect, and a finalizer may close the client. */
+  for(int i = 0; i < CR_SERVICE_COUNT * 2; i++) {
+    const struct cr_pace *pace = &account->paces[i / 2][i % 2];
+    paces[i].rate = pace->rate;
+    paces[i].accepted = (double)pace->accepted;
+    paces[i].refused = (double)pace->refused;
+    paces[i].waiting = pace->waiting;
+  }
   lua_newtable(L);
   for(int i = 0; i < CR_SERVICE_COUNT * 2; i++) {
-    const struct cr_pace *pace = &paces[i / 2][i % 2];
-    if(pace->rate > 0) {
+    if(paces[i].rate > 0) {
       lua_createtable(L, 0, 6);
       lua_pushstring(L, cr_service_name((enum cr_service)(i / 2)));
       lua_setfield(L, -2, "service");
       lua_pushboolean(L, i % 2);
       lua_setfield(L, -2, "writes");
-      lua_pushnumber(L, pace->rate);
+      lua_pushnumber(L, paces[i].rate);
       lua_setfield(L, -2, "rate");
-      l_pushwhole(L, (double)pace->accepted);
+      l_pushwhole(L, paces[i].accepted);
       lua_setfield(L, -2, "accepted");
-      l_pushwhole(L, (double)pace->refused);
+      l_pushwhole(L, paces[i].refused);
       lua_setfield(L, -2, "refused");
-      l_pushwhole(L, pace->waiting);
+      l_pushwhole(L, paces[i].waiting);
       lua_setfield(L, -2, "waiting");
       lua_rawseti(L, -2, ++count);
     }
