@@ -58,7 +58,7 @@ describe("a reimport", function()
     local journal = assert(require("certrotate.rotation.journal").load(fleet:path("journal")))
     local timeline = require("certrotate.report.timeline")
     local picture = assert(timeline.of(journal))
-    for _, lane in ipairs(picture.lanes) do assert.is_true(lane.deployed - lane.changed >= 1, lane.Id) end
+    for _, lane in ipairs(picture.lanes) do assert.is_true(lane.deployed > lane.changed, lane.Id) end
     local svg = timeline.svg(picture)
     assert.truthy(svg:find("reimports " .. old, 1, true))
     assert.equal(#users, select(2, svg:gsub("Seen [^<]*: new certificate", "")))
