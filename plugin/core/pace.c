@@ -16,7 +16,7 @@
 #define LIKELY 0.1   /* a few calls a minute are the slowest that were seen of AWS: less is less likely beforehand */
 
 #define OTHER_DEPTH 0.1 /* a second's worth is the usual depth */
-#define DOUBT 0.1       /* so much of it stands against what was let through before the first refusal */
+#define DOUBT 0.05       /* so much of it stands against what was let through before the first refusal */
 #define NOTHING 0.0001 /* a candidate so unlikely is not waited for */
 
 /* Before the first refusal: calls at a time. */
