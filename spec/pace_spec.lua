@@ -42,20 +42,23 @@ describe("the pace of calls", function()
     return count / (rate * seconds), pace.refused, pace
   end
 
-  -- What spec/c/test_pace.c shows of hundreds of runs. One run on a busy machine may be an unlucky one: three are not.
+  -- What spec/c/test_pace.c shows of hundreds of runs. One run on a busy machine may be an unlucky one: of three two are
+  -- not. Each finds a full bucket.
   for rate, count in pairs({ [5] = 60, [50] = 300 }) do
     it(("uses at least 85 %% of %d calls a second, and few are refused"):format(rate), function()
-      local tries = {}
+      local tries, kept = {}, 0
       for _ = 1, 3 do
+        assert(fleet.simulator:control("reset", {}))
         local used, refused, pace = read(rate, count)
         assert.equal(0, pace.waiting)
         tries[#tries + 1] = ("%.2f used, %d refused, found %.1f"):format(used, refused, pace.rate)
         if used >= 0.85 and refused <= math.max(3, 0.05 * (count + refused))
           and pace.rate > 0.7 * rate and pace.rate < 1.4 * rate then
-          return
+          kept = kept + 1
         end
+        if kept == 2 or kept == #tries - 2 then break end
       end
-      error(table.concat(tries, "; "))
+      assert.equal(2, kept, table.concat(tries, "; "))
     end)
   end
 

@@ -1,7 +1,7 @@
 /* pace.c - the estimate and the queue (see pace.h). Owns no memory: the queue is made of its callers' places.
  *
  * The estimate is Bayes' rule over candidates. Each candidate says: the service's bucket fills at this rate and holds a
- * second's worth, at least one call. So each can tell what a call sent now has to expect, and an answer moves weight to
+ * second's worth, at least one call; or twice that; or it was found all but empty, since others call too. So each can tell what a call sent now has to expect, and an answer moves weight to
  * those that expected it. What a refusal or the lack of one is worth needs no further rules: a call let through late
  * after the last one refutes the slower rates only, a refusal the faster ones, and a refusal that no likely rate
  * explains is taken for one that has nothing to do with the rate. */
@@ -15,7 +15,7 @@
 #define STEP 1.025   /* ... this, so the last one lets some 390 calls a second through */
 #define LIKELY 0.1   /* a few calls a minute are the slowest that were seen of AWS: less is less likely beforehand */
 
-#define OTHER_DEPTH 0.1 /* a second's worth is the usual depth */
+#define OTHER_DEPTH 0.1 /* a second's worth, and full, is the usual */
 #define DOUBT 0.05       /* so much of it stands against what was let through before the first refusal */
 #define NOTHING 0.0001 /* a candidate so unlikely is not waited for */
 
@@ -76,10 +76,12 @@ static double most(double a, double b)
   return a > b ? a : b;
 }
 
-/* What a bucket holds: what comes in in a second, twice that, or a single token; never less than one. */
+enum { USUAL, TWICE, EMPTY }; /* depths: what comes in in a second, twice that, and the first again, but empty at first */
+
+/* What a bucket holds; never less than one. */
 static double depth_of(int depth, double rate)
 {
-  return depth == 2 ? 1 : (1 + depth) * most(1, rate);
+  return (depth == TWICE ? 2 : 1) * most(1, rate);
 }
 
 /* How far off, in tokens, this candidate's count may be. */
@@ -119,7 +121,7 @@ void cr_pace_init(struct cr_pace *pace)
     for(int depth = 0; depth < DEPTHS; depth++) {
       double likely = least(1, rate / LIKELY);
       pace->weight[i][depth] = (float)(likely * likely * (depth ? OTHER_DEPTH : 1));
-      pace->tokens[i][depth] = (float)(2 * depth_of(depth, rate)); /* full, and surely */
+      pace->tokens[i][depth] = (float)(depth == EMPTY ? 1 : 2 * depth_of(depth, rate)); /* full, and surely */
       sum += pace->weight[i][depth];
     }
   }

@@ -19,7 +19,7 @@
 struct cr_pace;
 
 #define CR_PACE_RATES 400
-#define CR_PACE_DEPTHS 2
+#define CR_PACE_DEPTHS 3
 
 /* A call's place in the queue, or on its way. Embedded in the call; zeroed at first. */
 struct cr_pace_place {

@@ -816,7 +816,7 @@ static void test_damage(void)
   struct made made;
   size_t edited = 0;
   cr_buf_init(&made.text, OUT_MAX);
-  for(int round = 0; round < 3000; round++) {
+  for(int round = 0; round < 6000; round++) { /* a damaged one is edited in one of 43: some 140 */
     struct cr_viewer_certificate region;
     struct cr_buf out;
     enum cr_names names;
@@ -837,7 +837,7 @@ static void test_damage(void)
     }
     cr_buf_free(&out);
   }
-  CHECK(edited > 20); /* some 70, give or take 9: a damaged one is seldom still edited, but the case must occur */
+  CHECK(edited > 50);
   cr_buf_free(&made.text);
 }
 
