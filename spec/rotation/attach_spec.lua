@@ -93,6 +93,22 @@ describe("attaching", function()
     end
   end)
 
+  it("by dedicated IP addresses beside a charged replacement waits for the burst, and begins the overlap with it", function()
+    local plan = fleet:plan(aws, "cheapest", { attach = { bare[1] }, ssl_support_method = "vip",
+      policy_options = { canary = 1, soak = 1 } })
+    local last = plan.waves[#plan.waves]
+    assert.equal("dedicated-ip", last.name)
+    local ids = {}
+    for _, holder in ipairs(last.holders) do
+      assert.is_true(holder.charged)
+      ids[holder.Id] = true
+    end
+    assert.is_true(ids[bare[1]] and #last.holders == 2)
+    local report = assert(plan:run(fleet:run_options()))
+    local meter = fleet.simulator:control("meter").overlap_seconds
+    assert.is_true(math.abs(report.overlap_seconds - meter) < 1, ("%.2f told, %.2f metered"):format(report.overlap_seconds, meter))
+  end)
+
   it("leaves alone whoever was given a certificate meanwhile, and a plan made before that is outdated", function()
     local function another()
       local spec = fleet:distribution(other)

@@ -111,7 +111,7 @@ function M.text(plan, width)
         or fmt.money(p.minimum_charge),
       fmt.duration(p.one_at_a_time.overlap_seconds), fmt.money(p.one_at_a_time.charge))
   else
-    say("No charge: no enabled holder uses dedicated IP addresses")
+    say("No overlap is charged: no certificate is replaced on an enabled holder with dedicated IP addresses")
   end
   for _, finding in ipairs(plan.findings) do
     say("%s: %s", finding.level == "warn" and "Warning" or "Note", table_report.clean(finding.message))

@@ -348,6 +348,8 @@ local function choose_attached(facts, options)
     problems[1] = why
     return
   end
+  local overlaps = false
+  for _, holder in ipairs(facts.holders) do overlaps = overlaps or policy_module.charged(holder) end
   for _, id in ipairs(options.attach) do
     local holder = facts.inventory:holder(id)
     -- Attached by an earlier, interrupted run: just done.
@@ -356,7 +358,7 @@ local function choose_attached(facts, options)
     if obstacle then
       problems[#problems + 1] = obstacle
     elseif not done and not facts.attached[id] then
-      facts.attached[id] = inventory_module.attached(holder, attach)
+      facts.attached[id] = inventory_module.attached(holder, attach, overlaps)
       facts.holders[#facts.holders + 1] = facts.attached[id]
     end
   end

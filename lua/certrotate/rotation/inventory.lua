@@ -108,9 +108,10 @@ end
 --- A holder on the default certificate as it will look once it is attached to: what costs and quotas are reckoned with.
 ---@param holder certrotate.Holder
 ---@param attach { SSLSupportMethod: string, MinimumProtocolVersion: string }
+---@param overlaps? boolean   the certificate it gets replaces one that is charged for
 ---@return certrotate.Holder   a copy
-function M.attached(holder, attach)
-  local record = { attach = attach, SSLSupportMethod = attach.SSLSupportMethod, default_certificate = false,
+function M.attached(holder, attach, overlaps)
+  local record = { attach = attach, attach_overlaps = overlaps or nil, SSLSupportMethod = attach.SSLSupportMethod, default_certificate = false,
                    MinimumProtocolVersion = attach.MinimumProtocolVersion }
   for key, value in pairs(holder) do
     if record[key] == nil then record[key] = value end

@@ -81,13 +81,14 @@ end
 -- lengthens the overlap.
 M.CAUTION = 1.5
 
---- Whether the holder is charged for twice while it is changed: dedicated IP addresses, enabled, and not on the default
---- certificate until then.
+--- Whether the change of the holder has to do with two certificates being charged for: dedicated IP addresses, enabled,
+--- and not on the default certificate. One that is attached to has never had the old one, but with it the charge for the
+--- new one begins: beside a replacement that is charged it counts, alone it does not.
 ---@param holder certrotate.Holder
 ---@return boolean
 function M.charged(holder)
   return holder.SSLSupportMethod == "vip" and holder.Enabled and not holder.default_certificate
-    and not holder.attach
+    and (not holder.attach or holder.attach_overlaps == true)
 end
 
 local function by_id(a, b) return a.Id < b.Id end
