@@ -83,6 +83,21 @@ describe("the timeline", function()
     assert.is_nil(timeline.of(part))
   end)
 
+  it("draws an overlap that is not over until now, and charges as long", function()
+    local part = assert(journal_module.load(fleet:path("journal")))
+    local last
+    for index, entry in ipairs(part.entries) do
+      if entry.step == "settle" then last = index end
+    end
+    for index = #part.entries, last, -1 do part.entries[index] = nil end
+    local now = part.entries[#part.entries].at + 5400
+    local picture = assert(timeline.of(part, { now = now }))
+    assert.equal(now, picture.ended)
+    assert.is_true(picture.overlap.open)
+    assert.equal(now, picture.overlap.ended)
+    assert.equal(cost.charge(picture.overlap.began, now), picture.overlap.charge)
+  end)
+
   it("that cannot be written does not change the exit code, and says so", function()
     local code, _, err = fleet:run({ "status", fleet:path("journal"), "--timeline", "/nonexistent/out.svg" })
     assert.equal(0, code)

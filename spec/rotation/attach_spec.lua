@@ -106,7 +106,8 @@ describe("attaching", function()
     assert.is_true(ids[bare[1]] and #last.holders == 2)
     local report = assert(plan:run(fleet:run_options()))
     local meter = fleet.simulator:control("meter").overlap_seconds
-    assert.is_true(math.abs(report.overlap_seconds - meter) < 1, ("%.2f told, %.2f metered"):format(report.overlap_seconds, meter))
+    assert.is_true(math.abs(report.overlap_seconds - meter) < 1,
+      ("%.2f told, %.2f metered"):format(report.overlap_seconds, meter))
   end)
 
   it("leaves alone whoever was given a certificate meanwhile, and a plan made before that is outdated", function()

@@ -5,6 +5,7 @@
 -- Counters are entries of their own, so that they only grow, whoever leads. Nothing secret is ever put here:
 -- references, ids, names, times.
 local cost = require("certrotate.rotation.cost")
+local journal_module = require("certrotate.rotation.journal")
 local json = require("certrotate.json")
 local progress = require("certrotate.report.progress")
 
@@ -195,7 +196,9 @@ local function begun(event)
     end
     if rotation.waves[index].settled then rotation.waves[index].deployed = rotation.waves[index].changed end
   end
-  if state.first_charged then rotation.overlap = { from = state.first_charged, to = state.last_charged } end
+  local periods = journal_module.overlaps(plan, state)
+  local overlap = periods[#periods]
+  if overlap then rotation.overlap = { from = overlap.began, to = overlap.ended } end
   return rotation
 end
 

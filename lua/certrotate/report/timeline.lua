@@ -1,5 +1,6 @@
 --- The timeline of a rotation, from its journal: a lane a holder, with the old certificate, the change on its way to the
 --- edge, and the new one; and the time for which both certificates were charged. As text, and as SVG. Pure.
+local core = require("certrotate.core")
 local cost = require("certrotate.rotation.cost")
 local fmt = require("certrotate.fmt")
 local journal_module = require("certrotate.rotation.journal")
@@ -30,15 +31,16 @@ local M = {}
 
 --- What a journal tells of the times; nil while nothing was changed.
 ---@param journal certrotate.Journal
----@param options? { cost?: certrotate.CostOptions }
+---@param options? { cost?: certrotate.CostOptions, now?: number }   now: until when one that is not finished is drawn
 ---@return certrotate.Timeline?
 function M.of(journal, options)
   local state = journal:state()
   local plan = state.plan or journal.plan
   local last = journal.entries[#journal.entries]
+  local now = options and options.now or core.now()
   local in_place = plan.method == "reimport"
   local timeline = { account = plan.account, from = plan.from, to = state.to, in_place = in_place, lanes = {},
-                     finished = state.ended ~= nil, ended = state.ended or last and last.at or 0 }
+                     finished = state.ended ~= nil, ended = state.ended or math.max(now, last and last.at or 0) }
   for index, wave in ipairs(plan.waves) do
     for _, holder in ipairs(wave.holders) do
       local changed = state.swapped[holder.Id] and state.begun[holder.Id]
@@ -52,11 +54,13 @@ function M.of(journal, options)
     end
   end
   if not timeline.began then return nil end
-  local first = journal_module.first_charged(plan, state)
-  if first then
-    local stop = state.last_charged or timeline.ended
-    timeline.overlap = { began = first, ended = stop, charge = cost.charge(first, stop, options and options.cost),
-                         open = state.last_charged == nil }
+  local periods = journal_module.overlaps(plan, state)
+  local overlap = periods[#periods]
+  -- The way there is another picture, unless its overlap goes on here.
+  if overlap and (overlap.ended == nil or overlap.ended >= timeline.began) then
+    local stop = overlap.ended or timeline.ended
+    timeline.overlap = { began = overlap.began, ended = stop, open = overlap.ended == nil,
+                         charge = cost.charge(overlap.began, stop, options and options.cost) }
   end
   -- A little of what was before, so that the old certificate is seen.
   local lead = math.max(1, (timeline.ended - timeline.began) * 0.05)

@@ -131,11 +131,11 @@ end
 ---@return certrotate.Report
 function M.report(plan, state, found, context)
   local changed, charged = counts(plan, state)
-  -- On the way back, the overlap of the way there goes on.
-  local first = state.forward and state.first_charged or journal_module.first_charged(plan, state)
-  local overlap = first and math.max(0, overlap_end(plan, state, found, context.now) - first) or 0
-  local function charge(seconds)
-    return first and cost.charge(first, first + seconds, context.cost) or 0
+  local periods, overlap, usd = journal_module.overlaps(plan, state), 0, 0
+  if #periods > 0 then periods[#periods].ended = overlap_end(plan, state, found, context.now) end
+  for _, period in ipairs(periods) do
+    overlap = overlap + math.max(0, period.ended - period.began)
+    usd = usd + cost.charge(period.began, period.ended, context.cost)
   end
   local conflicts = {}
   for _, list in ipairs({ state.conflicts, found.foreign }) do
@@ -151,8 +151,9 @@ function M.report(plan, state, found, context)
     method = plan.method, reference = state.to, adopted = state.adopted or false, holders = #plan:holders(), changed = changed,
     conflicts = conflict_list(conflicts), units = units, left_behind = json.array(found.left_behind),
     started = state.started, ended = ended, seconds = ended - state.started, overlap_seconds = overlap,
-    charge = charge(overlap),
-    one_at_a_time = { overlap_seconds = single, charge = charge(single) },
+    charge = usd,
+    one_at_a_time = { overlap_seconds = single,
+                      charge = periods[1] and cost.charge(periods[1].began, periods[1].began + single, context.cost) or 0 },
     predicted = { seconds = prediction.seconds, overlap_seconds = prediction.overlap_seconds, charge = prediction.charge,
                   minimum_overlap_seconds = prediction.minimum_overlap_seconds },
     journal = context.journal,

@@ -111,8 +111,8 @@ end
 ---@param overlaps? boolean   the certificate it gets replaces one that is charged for
 ---@return certrotate.Holder   a copy
 function M.attached(holder, attach, overlaps)
-  local record = { attach = attach, attach_overlaps = overlaps or nil, SSLSupportMethod = attach.SSLSupportMethod, default_certificate = false,
-                   MinimumProtocolVersion = attach.MinimumProtocolVersion }
+  local record = { attach = attach, attach_overlaps = overlaps or nil, default_certificate = false,
+                   SSLSupportMethod = attach.SSLSupportMethod, MinimumProtocolVersion = attach.MinimumProtocolVersion }
   for key, value in pairs(holder) do
     if record[key] == nil then record[key] = value end
   end

@@ -284,6 +284,34 @@ function M.first_charged(plan, state)
   return first
 end
 
+-- Whether nothing that is charged is on the old certificate any more, as far as this rotation changes it.
+local function all_charged_done(plan, state)
+  for number, wave in ipairs(plan.waves) do
+    for _, holder in ipairs(wave.holders) do
+      local done = state.swapped[holder.Id] and state.settled[number] and not state.conflicts[holder.Id]
+      if holder.charged and not done then return false end
+    end
+  end
+  return true
+end
+
+--- The times in which two certificates were charged for; the last one goes on where it has no end. A way back from a
+--- rotation that had changed every charged holder is a time of its own: in between one certificate had none of them. Any
+--- other goes on with the overlap it found.
+---@param plan certrotate.Plan
+---@param state certrotate.JournalState
+---@return { began: number, ended?: number }[]
+function M.overlaps(plan, state)
+  local forward, first = state.forward, M.first_charged(plan, state)
+  local before = forward and forward.first_charged
+  local ended = (state.ended or all_charged_done(plan, state)) and state.last_charged or nil
+  if not before then return first and { { began = first, ended = ended } } or {} end
+  if not forward.overlap_over then return { { began = before, ended = ended } } end
+  local list = { { began = before, ended = forward.last_charged } }
+  if first then list[2] = { began = first, ended = ended } end
+  return list
+end
+
 --- A wave was seen Deployed: who of it names another certificate, and who does again.
 ---@param state certrotate.JournalState
 ---@param ids string[]       the wave's holders that were changed
@@ -458,6 +486,7 @@ function M.turned(plan, forward, entry)
   local state = empty_state(back)
   state.forward, state.plan, state.to, state.started, state.locks = forward, back, plan.from, entry.at, forward.locks
   state.units, state.adopted = forward.units, true
+  forward.overlap_over = forward.ended ~= nil and forward.last_charged ~= nil and all_charged_done(plan, forward)
   return state
 end
 
