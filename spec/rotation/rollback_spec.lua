@@ -49,7 +49,7 @@ describe("a rollback", function()
       local there = assert(fleet:plan(aws, "cheapest"):run(options()))
       assert.same({}, fleet:on(old))
       -- Meanwhile only the new one is charged.
-      assert(fleet.simulator:control("clock", { pass = 7200 }))
+      assert(fleet.simulator:control("clock", { advance = 7200 }))
       again()
       assert(aws:inventory())
       local report = assert(aws:rollback(options({ edge = nil })))
