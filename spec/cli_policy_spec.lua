@@ -41,7 +41,7 @@ describe("the command line", function()
     local out
     code, out, err = apply()
     assert.equal(5, code, out .. err)
-    assert.is_truthy(err:find("--approve", 1, true), err)
+    assert.is_truthy(err:find("to go on: certrotate resume " .. fleet:path("j") .. " --approve\n", 1, true), err)
     assert.equal(1, changed())
     code, out = fleet:run({ "status", fleet:path("j") })
     assert.equal(0, code)

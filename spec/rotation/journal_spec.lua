@@ -122,6 +122,11 @@ describe("journal", function()
       assert.is_nil(journal, text)
       assert.equal("MalformedJournal", err.code)
       assert.equal(text, read(path))
+      local loaded
+      loaded, err = journal_module.load(path)
+      assert.is_nil(loaded)
+      assert.is_nil(err.message:find("empty", 1, true), err.message)
+      assert.is_falsy(err.nothing_begun)
     end
     for _, text in ipairs({ "", "{", '{"at":17', '{"at":1768478400.5,"certr', '{"at":17,"certrotate":1,"plan":{"cre' }) do
       local file = assert(io.open(path, "wb"))

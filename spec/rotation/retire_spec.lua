@@ -58,6 +58,10 @@ describe("retiring", function()
       aws:close()
       aws = assert(fleet:connect())
       assert.is_true(assert(retire()).deleted)
+      -- Whoever asks the finished rotation again is not sent to delete it once more.
+      local again = assert(aws:resume(fleet:run_options()))
+      assert.is_true(again.retired)
+      assert.is_nil(require("certrotate.report.summary").text(again):find("still there", 1, true))
       assert.equal(1, fleet:record().effects[store .. "_deletes"])
     end)
   end

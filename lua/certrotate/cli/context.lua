@@ -71,7 +71,8 @@ function Context:fail(err)
     if index > 1 then self:say_error("  " .. change .. "\n") end
   end
   if err.journal and err.code ~= "JournalExists" then
-    self:say_error(("certrotate: to go on: certrotate %s %s\n"):format(err.rollback and "rollback" or "resume", err.journal))
+    self:say_error(("certrotate: to go on: certrotate %s %s%s\n"):format(err.rollback and "rollback" or "resume",
+      err.journal, err.code == "Paused" and " --approve" or ""))
   end
   if self.json then
     self:say(require("certrotate.json").encode_pretty({ error = {

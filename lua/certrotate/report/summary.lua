@@ -46,7 +46,7 @@ function M.text(report)
   end
   lines[#lines + 1] = M.left_behind(report.left_behind, back):match("[^\n]+")
   if report.event_problem then say("Progress was not shown to its end: %s", table_report.clean(report.event_problem)) end
-  if #report.left_behind == 0 and not in_place and not report.attached_only then
+  if #report.left_behind == 0 and not in_place and not report.attached_only and not report.retired then
     say("The %s certificate is still there. To delete it: certrotate retire %s", back and "new" or "old", report.journal)
   end
   return table.concat(lines, "\n") .. "\n"

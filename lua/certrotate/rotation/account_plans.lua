@@ -21,30 +21,6 @@ end
 
 local function path_of(folder) return folder .. (location.is(folder) and ".plans" or "/plans") end
 
---- Whether something is there; nil and an error when that cannot be told.
----@param path string
----@param aws? certrotate.Session   for S3
----@return boolean?
----@return certrotate.Error?
-function M.exists(path, aws)
-  if location.is(path) then
-    local opened, err = store.open(path, aws)
-    if not opened then return nil, err end
-    local text
-    text, err = opened:read()
-    opened:close()
-    if not text then return nil, err end
-    return text ~= ""
-  end
-  local file, why, number = io.open(path, "rb")
-  if file then
-    file:close()
-    return true
-  end
-  if number == 2 then return false end   -- ENOENT
-  return nil, errors.new({ kind = "input", code = "FileUnreadable", message = "cannot read the journal: " .. why })
-end
-
 -- The lines as a table from account to plan, and how much of the text are whole lines.
 local function parse(path, text)
   local plans, good = {}, 0
@@ -96,7 +72,7 @@ end
 ---@return certrotate.Error?
 function M.read(folder, aws)
   local path = path_of(folder)
-  local there, err = M.exists(path, aws)
+  local there, err = store.exists(path, aws)
   if there == nil then return nil, err end
   if not there then return {} end
   local text

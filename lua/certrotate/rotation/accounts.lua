@@ -12,6 +12,7 @@ local location = require("certrotate.rotation.s3.location")
 local journal_module = require("certrotate.rotation.journal")
 local plan_module = require("certrotate.rotation.plan")
 local status_module = require("certrotate.rotation.status")
+local store = require("certrotate.rotation.store")
 local stored = require("certrotate.rotation.stored")
 
 local M = {}
@@ -367,7 +368,7 @@ local function with_journals(self, verb, options)
   if not ok then return nil, err end
   return report_of(self:each(function(one)
     local own = options_of(options, one.account)
-    local there, why = account_plans.exists(own.journal, self.home)
+    local there, why = store.exists(own.journal, self.home)
     if there == nil then return nil, why end
     if not there then return nil, nothing(one.account, "has no journal there") end
     return one.aws[verb](one.aws, own)
@@ -392,7 +393,7 @@ function Accounts:resume(options)
   if not plans then return nil, err end
   return report_of(self:each(function(one)
     local own = options_of(options, one.account)
-    local there, why = account_plans.exists(own.journal, self.home)
+    local there, why = store.exists(own.journal, self.home)
     if there == nil then return nil, why end
     if not there then return begin(one, plans[one.account], own) end
     local journal
@@ -420,7 +421,7 @@ function Accounts:retire(options) return with_journals(self, "retire", options) 
 
 -- What the folder says of one account.
 local function status_of(account, path, plan, aws)
-  local there, err = account_plans.exists(path, aws)
+  local there, err = store.exists(path, aws)
   if there then return status_module.read(path, aws) end
   if there == nil then return nil, err end
   if plan then return status_module.planned(plan) end

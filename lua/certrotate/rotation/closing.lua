@@ -159,6 +159,7 @@ function M.report(plan, state, found, context)
     journal = context.journal,
   }
   report.rolled_back, report.attached_only = state.forward ~= nil or nil, plan.from == nil or nil
+  report.retired = state.retired ~= nil or nil
   report.ok = #report.left_behind == 0 and #report.conflicts == 0
   return setmetatable(report, require("certrotate.report.shown").report)
 end

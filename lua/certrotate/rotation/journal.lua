@@ -111,6 +111,14 @@ local function torn_header(text)
   return rest ~= nil and (rest:sub(1, #going_on) == going_on or going_on:sub(1, #rest) == rest)
 end
 
+-- Why there is no plan in it.
+local function headless(path, text)
+  local torn = torn_header(text)
+  local _, err = malformed(path, 1, torn and "empty: nothing was begun" or "no journal header")
+  err.nothing_begun = torn
+  return err
+end
+
 --- Reads a journal without locking it: for `status`.
 ---@param path string
 ---@param aws? certrotate.Session   for a journal in S3
@@ -119,13 +127,11 @@ end
 function M.load(path, aws)
   local text, err = store.read(path, aws)
   if not text then return nil, err end
-  local parsed, _
+  local parsed
   parsed, err = M.parse(path, text)
   if not parsed then return nil, err end
   if not parsed.plan then
-    _, err = malformed(path, 1, "empty: nothing was begun")
-    err.nothing_begun = torn_header(text)
-    return nil, err
+    return nil, headless(path, text)
   end
   return setmetatable({ path = path, plan = parsed.plan, entries = parsed.entries, torn = parsed.torn }, Journal)
 end
@@ -191,7 +197,7 @@ function M.open(path, aws)
   text, err = file:read()
   local parsed
   if text then parsed, err = M.parse(path, text) end
-  if parsed and not parsed.plan then parsed, err = malformed(path, 1, "empty: nothing was begun") end
+  if parsed and not parsed.plan then parsed, err = nil, headless(path, text) end
   if parsed and parsed.torn then
     local ok
     ok, err = file:truncate(parsed.good)

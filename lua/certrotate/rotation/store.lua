@@ -27,6 +27,29 @@ local function unreadable(message)
   return nil, errors.new({ kind = "input", code = "FileUnreadable", message = "cannot read the journal: " .. message })
 end
 
+--- Whether there is one; nil and an error when that cannot be told.
+---@param path string
+---@param aws? certrotate.Session   for S3
+---@return boolean?
+---@return certrotate.Error?
+function M.exists(path, aws)
+  if location.is(path) then
+    local store, err = M.open(path, aws)
+    if not store then return nil, err end
+    local there
+    there, err = store:exists()
+    store:close()
+    return there, err
+  end
+  local file, why, number = io.open(path, "rb")
+  if file then
+    file:close()
+    return true
+  end
+  if number == 2 then return false end   -- ENOENT
+  return unreadable(why)
+end
+
 --- The whole text of one that must be there; locks nothing and makes nothing.
 ---@param path string
 ---@param aws? certrotate.Session   for S3

@@ -11,6 +11,8 @@ local M = {}
 local fail = protocol.fail
 local NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 local TOLERANCE = 900
+local NOT_IMPLEMENTED = { code = "NotImplemented", status = 501,
+  message = "A header you provided implies functionality that is not implemented" }
 
 ---@class certrotate.simulator.Bucket
 ---@field name string
@@ -81,8 +83,7 @@ function M.refuse_unhashed(request)
     return { code = "InvalidRequest", status = 400,
       message = "Missing required header for this request: x-amz-content-sha256" }
   elseif claimed:match("^STREAMING%-") and not sigv4.unhashed[claimed] then
-    return { code = "NotImplemented", status = 501,
-      message = "A header you provided implies functionality that is not implemented" }
+    return NOT_IMPLEMENTED
   end
 end
 
@@ -200,7 +201,7 @@ local function put_object(sim, request)
   local object = bucket.objects[request.key]
   local absent = request.headers["if-none-match"]
   if absent and absent ~= "*" then
-    return fail("NotImplemented", 501, "A header you provided implies functionality that is not implemented")
+    return nil, NOT_IMPLEMENTED
   elseif absent and object then
     return precondition("If-None-Match")
   end
@@ -239,11 +240,10 @@ end
 
 local function delete_object(sim, request)
   local bucket, err = bucket_of(sim, request)
-  if not bucket then
-    return nil, err
+  local ok = bucket
+  if bucket then
+    ok, err = matches(request, bucket.objects[request.key])
   end
-  local ok
-  ok, err = matches(request, bucket.objects[request.key])
   if not ok then
     return nil, err
   end
@@ -344,7 +344,7 @@ function M.route(request)
   end
   if not found then
     return "Unknown", function()
-      return fail("NotImplemented", 501, "A header you provided implies functionality that is not implemented")
+      return nil, NOT_IMPLEMENTED
     end
   end
   return found[1], found[2], request.key ~= "" and request.bucket .. "/" .. request.key or request.bucket

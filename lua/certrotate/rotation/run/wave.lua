@@ -228,18 +228,19 @@ local function verify_holder(run, holder, wanted)
   local alone, why = left_alone(run, holder)
   if alone then return true end
   if why then return nil, why end
+  local again = run.state.forward and "rollback" or "resume"
   if not result then
-    return nil, stopped("NotServed", ("%s could not be looked at: %s; resume, with --no-verify to go on without looking")
-      :format(holder.Id, err.message), nil, err)
+    return nil, stopped("NotServed", ("%s could not be looked at: %s; %s, with --no-verify to go on without looking")
+      :format(holder.Id, err.message, again), nil, err)
   end
   if not result.fingerprint then
     return nil, stopped("NotServed", ("%s was served the new certificate on %d of %d connections, and %d are needed; the "
-      .. "others failed: %s; resume, with --no-verify to go on without looking"):format(holder.Id, result.seen,
-      wanted.probes, wanted.need, tostring(result.failure and result.failure.message)))
+      .. "others failed: %s; %s, with --no-verify to go on without looking"):format(holder.Id, result.seen,
+      wanted.probes, wanted.need, tostring(result.failure and result.failure.message), again))
   end
-  return nil, stopped("NotServed", ("%s still serves %s (expires %s) for %s, not what it was given; find out why, then resume")
+  return nil, stopped("NotServed", ("%s still serves %s (expires %s) for %s, not what it was given; find out why, then %s")
     :format(holder.Id, tostring(result.fingerprint):sub(1, 16),
-      result.not_after and require("certrotate.fmt").date(result.not_after) or "unknown", server_name(holder)))
+      result.not_after and require("certrotate.fmt").date(result.not_after) or "unknown", server_name(holder), again))
 end
 
 --- Looks at what viewers are served, unless that was done or is not wanted.

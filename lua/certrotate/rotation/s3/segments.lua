@@ -153,6 +153,15 @@ function Segments:_gather()
   return self:_malformed(missing, "is missing, and later ones are there")
 end
 
+--- Whether there is a journal, by one look.
+---@return boolean?
+---@return certrotate.Error?
+function Segments:exists()
+  local first, err = self:_fetch(1)
+  if err then return nil, err end
+  return first ~= nil
+end
+
 --- The whole text, "" where there is no journal yet.
 ---@return string?
 ---@return certrotate.Error?
