@@ -138,12 +138,11 @@ static int add_signature(struct call *call, const struct cr_moment *now, struct 
   return 0;
 }
 
-/* A PUT that carries a condition may be repeated by libcurl itself: the second one is refused. */
+/* A PUT that carries If-Match may be repeated by libcurl itself: the second one is refused. */
 static bool has_precondition(const struct cr_draft *draft)
 {
   for(size_t i = 0; i < draft->header_count; i++) {
-    const char *name = draft->headers[i].name;
-    if(cr_strcasecmp(name, "if-match") == 0 || cr_strcasecmp(name, "if-none-match") == 0) {
+    if(cr_strcasecmp(draft->headers[i].name, "if-match") == 0) {
       return true;
     }
   }
