@@ -46,7 +46,7 @@ function M.directory()
 end
 
 function M.remove(directory)
-  assert(directory:match("^/.+/.+"), "not a temporary folder: " .. directory)
+  assert(directory:match("^/tmp/") or directory:match("/tmp"), "not a temporary folder: " .. directory)
   os.execute("rm -rf " .. M.quote(directory))
 end
 
