@@ -116,7 +116,7 @@ void cr_pace_init(struct cr_pace *pace)
 
   memset(pace, 0, sizeof *pace);
   pace->window = WINDOW;
-  pace->at_ms = pace->news_ms = -1;
+  pace->at_ms = -1;
   for(int i = 0; i < RATES; i++, rate *= STEP) {
     for(int depth = 0; depth < DEPTHS; depth++) {
       double likely = least(1, rate / LIKELY);
@@ -262,12 +262,18 @@ static void expect(struct cr_pace *pace, struct cr_pace_place *place, int64_t no
   pace->at_ms = most(pace->at_ms, (double)now_ms);
 }
 
+/* Sent when the latest refusal was known. By number: many calls are sent and answered within a millisecond. */
+static bool fresh(const struct cr_pace *pace, const struct cr_pace_place *place)
+{
+  return place->number > pace->news;
+}
+
 /* An answer: Bayes' rule. Returns how likely a refusal was one for the rate. */
 static double weigh(struct cr_pace *pace, const struct cr_pace_place *place, bool good)
 {
   double calls = (double)(pace->accepted + pace->refused), sum = 0, blamed = 0;
   double refused = least(STRAY_REFUSED_MOST, most(STRAY_REFUSED, (stray(pace) + 0.1) / (calls + 50)));
-  bool stale = !good && (double)place->sent_ms < pace->news_ms;
+  bool stale = !good && !fresh(pace, place);
   double same = pace->let_through < KNOWN_AFTER ? STALE_FIRST : STALE;
 
   if(pace->in_row > 0 && pace->let_through >= KNOWN_AFTER) {
@@ -348,9 +354,9 @@ static void doubt(struct cr_pace *pace)
   }
 }
 
-static void learn(struct cr_pace *pace, const struct cr_pace_place *place, bool good, int64_t now_ms)
+static void learn(struct cr_pace *pace, const struct cr_pace_place *place, bool good)
 {
-  bool fresh = (double)place->sent_ms >= pace->news_ms;
+  bool news = fresh(pace, place);
   double blamed;
 
   if(!good && pace->rate <= 0) {
@@ -361,12 +367,12 @@ static void learn(struct cr_pace *pace, const struct cr_pace_place *place, bool 
   recount(pace, place, good);
   *(good ? &pace->accepted : &pace->refused) += 1;
   if(!good) {
-    pace->blamed += fresh ? blamed : blamed * STALE_BLAME;
-    pace->news_ms = fresh ? (double)now_ms : pace->news_ms;
-    pace->in_row += fresh;
+    pace->blamed += news ? blamed : blamed * STALE_BLAME;
+    pace->in_row += news;
+    pace->news = news ? pace->sent : pace->news;
   } else if(pace->rate > 0) {
     pace->let_through++;
-    pace->in_row = fresh ? 0 : pace->in_row;
+    pace->in_row = news ? 0 : pace->in_row;
     if(place->held) {
       rise(pace);
     }
@@ -431,7 +437,7 @@ void cr_pace_tell(struct cr_pace_place *place, int64_t now_ms, enum cr_pace_word
   pace->spread_ms += (most(differs, -differs) - pace->spread_ms) / 8;
   pace->latency_ms += pace->latency_ms > 0 ? differs / 4 : (double)latency_ms;
   if(word != CR_PACE_UNKNOWN) {
-    learn(pace, place, word == CR_PACE_ACCEPTED, now_ms);
+    learn(pace, place, word == CR_PACE_ACCEPTED);
   }
   if(retry_after_ms > 0) {
     pace->next_ms = most(pace->next_ms, (double)(now_ms + retry_after_ms));

@@ -41,7 +41,8 @@ struct cr_pace {
   int waiting;                         /* calls in the queue */
   struct cr_pace_place *first, *last;  /* who waits; those that go again come first */
   double at_ms;                        /* when the latest call was sent: the time of `tokens`; -1: none yet */
-  double news_ms;                      /* when a refusal came last of a call sent after the one before; -1: none */
+  uint64_t news;                       /* how many were sent when the latest refusal of a call sent after the one
+                                          before was known */
   float weight[CR_PACE_RATES][CR_PACE_DEPTHS];         /* of each candidate, the slowest first; together 1 */
   float tokens[CR_PACE_RATES][CR_PACE_DEPTHS];         /* in its bucket */
   double blamed;                       /* refusals that were for the rate, as far as can be told */

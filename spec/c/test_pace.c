@@ -214,6 +214,31 @@ static void test_slow_answers(void)
   }
 }
 
+/* Answers come within the millisecond: what was sent before the first refusal was known is no news, though the clock says
+ * the same. (Taken for news, three more refusals of the same burst put fifty calls a second at eleven.) */
+static void test_same_millisecond(void)
+{
+  struct cr_pace pace;
+  struct cr_pace_place places[4];
+  int64_t until, now = 0;
+  double first = 0;
+
+  cr_pace_init(&pace);
+  memset(places, 0, sizeof places);
+  for(int i = 0; i < 50; i++, now++) {
+    CHECK(cr_pace_take(&pace, &places[0], now, false, &until));
+    cr_pace_tell(&places[0], now, CR_PACE_ACCEPTED, 0, 1);
+  }
+  for(int i = 0; i < 4; i++) {
+    CHECK(cr_pace_take(&pace, &places[i], now, false, &until));
+  }
+  for(int i = 0; i < 4; i++) {
+    cr_pace_tell(&places[i], now, CR_PACE_REFUSED, 0, 1);
+    first = i ? first : pace.rate;
+  }
+  CHECK(first > 40 && pace.rate > 0.8 * first);
+}
+
 /* Others have used some of the bucket: its rate looks lower than it is. */
 static void test_begun_by_others(void)
 {
@@ -420,6 +445,7 @@ int main(int count, char **arguments)
   }
   test_rates();
   test_slow_answers();
+  test_same_millisecond();
   test_begun_by_others();
   test_deeper();
   test_changes();
