@@ -1,10 +1,11 @@
 /* pace.c - the estimate and the queue (see pace.h). Owns no memory: the queue is made of its callers' places.
  *
  * The estimate is Bayes' rule over candidates. Each candidate says: the service's bucket fills at this rate and holds a
- * second's worth, at least one call; or twice that; or it was found all but empty, since others call too. So each can tell what a call sent now has to expect, and an answer moves weight to
- * those that expected it. What a refusal or the lack of one is worth needs no further rules: a call let through late
- * after the last one refutes the slower rates only, a refusal the faster ones, and a refusal that no likely rate
- * explains is taken for one that has nothing to do with the rate. */
+ * second's worth, at least one call; or twice that; or it was found all but empty, since others call too. So each can
+ * tell what a call sent now has to expect, and an answer moves weight to those that expected it. What a refusal or the
+ * lack of one is worth needs no further rules: a call let through late after the last one refutes the slower rates only,
+ * a refusal the faster ones, and a refusal that no likely rate explains is taken for one that has nothing to do with the
+ * rate. */
 #include "pace.h"
 
 #include <string.h>

@@ -181,7 +181,7 @@ static void test_rates(void)
     { 1, 300, 0.85, 0.85, 15 },
     { 5, 40, 0.85, 0.75, 9 },
     { 5, 300, 0.85, 0.85, 20 },
-    { 50, 300, 0.85, 0.55, 40 },
+    { 50, 300, 0.95, 0.85, 25 },
   };
   for(size_t i = 0; i < sizeof claims / sizeof *claims; i++) {
     double rate = claims[i].rate, depth = fmax(1, rate);
@@ -243,7 +243,7 @@ static void test_same_millisecond(void)
 static void test_begun_by_others(void)
 {
   static const struct { double rate, filled; long count; double used; } claims[] = {
-    { 5, 0.4, 200, 0.85 }, { 50, 0.4, 600, 0.65 }, { 50, 0.8, 600, 0.85 },
+    { 5, 0.4, 200, 0.85 }, { 50, 0.4, 600, 0.80 }, { 50, 0.8, 600, 0.85 },
   };
   for(size_t i = 0; i < sizeof claims / sizeof *claims; i++) {
     double used = 0;
