@@ -177,10 +177,34 @@ describe("certrotate.session", function()
 
   it("raises on misuse, naming the option", function()
     assert.has_error(function() certrotate.connect("prod") end, "connect: a table of options expected, got string")
-    assert.has_error(function() certrotate.connect({ regoin = "x" }) end, "connect: unknown option 'regoin'")
+    assert.has_error(function() certrotate.connect({ regoin = "x" }) end, "connect: unknown option 'regoin'; did you mean 'region'?")
     assert.has_error(function() certrotate.connect({ region = 5 }) end, "connect: option 'region': string expected, got number")
     assert.has_error(function() connect({ environment = 5 }) end)
     assert.has_error(function() connect({ driver = "magic" }) end)
+  end)
+
+  it("raises on misuse of what a person types, with one line that blames theirs", function()
+    local aws = assert(certrotate.connect({ access_key_id = "AKIDEXAMPLE", secret_access_key = "s", environment = {},
+                                            home = "/nonexistent" }))
+    opened[#opened + 1] = aws
+    for _, case in ipairs({
+      { function() local _ = aws:plan({ with = 5 }) end, "plan: option 'with': identity expected, got number" },
+      { function() local _ = aws:plan({ replcae = "x" }) end, "plan: unknown option 'replcae'; did you mean 'replace'?" },
+      { function() local _ = aws:plan("x") end, "plan: a table of options expected, got string" },
+      { function() local _ = aws.plan({ replace = "x" }) end, "plan: call it with a colon, x:plan(…)" },
+      { function() local _ = aws:check({ onyl = {} }) end, "check: unknown option 'onyl'; did you mean 'only'?" },
+      { function() local _ = aws:inventory(5) end, "inventory: a table of options expected, got number" },
+      { function() local _ = aws:inventory({ zzzzzzzz = 1 }) end,
+        "inventory: unknown option 'zzzzzzzz'; known are certificates, used_elsewhere" },
+      { function() local _ = aws:retire({ journal = 5 }) end, "retire: option 'journal': string expected, got number" },
+      { function() local _ = certrotate.connect({ regoin = "x" }) end,
+        "connect: unknown option 'regoin'; did you mean 'region'?" },
+    }) do
+      local _, message = pcall(case[1])
+      local line = debug.getinfo(case[1], "S").linedefined
+      assert.matches("session_spec%.lua:" .. line .. ": ", message)
+      assert.equal(case[2], (message:gsub("^.-:%d+: ", "")))
+    end
   end)
 
   it("runs tasks and closes", function()

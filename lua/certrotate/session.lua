@@ -1,4 +1,5 @@
 --- A session: one AWS account that can be talked to. `connect` finds out with which credentials, where and how.
+local arguments = require("certrotate.arguments")
 local core = require("certrotate.core")
 local credentials = require("certrotate.credentials")
 local endpoints = require("certrotate.endpoints")
@@ -66,21 +67,25 @@ local OPTIONS = {
   mfa = "function",
 }
 
+local CHECK = {
+  with = "userdata", replace = "string", store = "string", method = "string", verify = "boolean", only = "table",
+  trust = "string", dedicated_ip_quota = "number", wait_for_quota = "number", continuous_deployment = "string",
+  attach = "table", ssl_support_method = "string", minimum_protocol_version = "string", deploy_seconds = "number",
+  inventory = "table",
+}
+
+local PLAN = {
+  policy = "string|function|table", policy_options = "table", files = "table", expected = "table|function",
+  windows = "table", probes = "number", failures = "any", cost = "any", name = "string", path = "string", poll = "number",
+}
+for name, kind in pairs(CHECK) do PLAN[name] = kind end
+
+local INVENTORY = { certificates = "boolean", used_elsewhere = "boolean" }
+
+local RETIRE = { journal = "string", keep = "number", dry_run = "boolean", patience = "number", state_directory = "string" }
+
 local ASSUME = { role_arn = true, role_session_name = true, external_id = true, duration_seconds = true,
                  mfa_serial = true, policy = true, profile = true }
-
-local function check_options(options)
-  if options == nil then return {} end
-  if type(options) ~= "table" then error("connect: a table of options expected, got " .. type(options), 3) end
-  for name, value in pairs(options) do
-    local expected = OPTIONS[name]
-    if not expected then error(("connect: unknown option '%s'"):format(tostring(name)), 3) end
-    if expected ~= "any" and type(value) ~= expected then
-      error(("connect: option '%s': %s expected, got %s"):format(name, expected, type(value)), 3)
-    end
-  end
-  return options
-end
 
 -- An empty variable counts as unset, as in the CLI.
 local function environment_reader(given)
@@ -302,7 +307,8 @@ end
 ---@return certrotate.Session?
 ---@return certrotate.Error?
 function M.connect(options)
-  options = check_options(options)
+  arguments.options("connect", options, OPTIONS, true)
+  options = options or {}
   local context, err = gather(options)
   if not context then return nil, err end
   local places, found, attempts, edge
@@ -441,19 +447,31 @@ end
 ---@param options? { certificates?: boolean }   certificates = false: only who uses them
 ---@return certrotate.Inventory?
 ---@return certrotate.Error?
-function Session:inventory(options) return require("certrotate.rotation.inventory").build(self, options) end
+function Session:inventory(options)
+  arguments.of("inventory", self, Session)
+  arguments.options("inventory", options, INVENTORY, true)
+  return require("certrotate.rotation.inventory").build(self, options)
+end
 
 --- Everything that can be known beforehand; see certrotate.rotation.check.
 ---@param options certrotate.CheckOptions
 ---@return certrotate.CheckResult?
 ---@return certrotate.Error?
-function Session:check(options) return require("certrotate.rotation.check").run(self, options) end
+function Session:check(options)
+  arguments.of("check", self, Session)
+  arguments.options("check", options, CHECK)
+  return require("certrotate.rotation.check").run(self, options)
+end
 
 --- What would be done, why, in which order, at what cost; see certrotate.rotation.plan.
 ---@param options certrotate.PlanOptions
 ---@return certrotate.Plan?
 ---@return certrotate.Error?
-function Session:plan(options) return require("certrotate.rotation.plan").make(self, options) end
+function Session:plan(options)
+  arguments.of("plan", self, Session)
+  arguments.options("plan", options, PLAN)
+  return require("certrotate.rotation.plan").make(self, options)
+end
 
 --- Finishes a rotation that was stopped, killed or interrupted; see certrotate.rotation.run.
 ---@param options certrotate.RunOptions   journal = path, …
@@ -476,7 +494,11 @@ function Session:quota() return require("certrotate.rotation.quota.status").read
 ---@param options certrotate.RetireOptions
 ---@return certrotate.RetireResult?
 ---@return certrotate.Error?
-function Session:retire(options) return require("certrotate.rotation.retire").run(self, options) end
+function Session:retire(options)
+  arguments.of("retire", self, Session)
+  arguments.options("retire", options, RETIRE)
+  return require("certrotate.rotation.retire").run(self, options)
+end
 
 --- One round over declared certificates: what was interrupted is finished, what is new rotated, what was kept long
 --- enough retired; see certrotate.rotation.reconcile.

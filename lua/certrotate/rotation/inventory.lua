@@ -3,6 +3,7 @@
 --
 -- The listings of distributions and of their tenants are the authority on who holds a certificate; ACM's InUseBy follows
 -- with a delay (aws-reference 2.2).
+local arguments = require("certrotate.arguments")
 local errors = require("certrotate.errors")
 local fmt = require("certrotate.fmt")
 local json = require("certrotate.json")
@@ -453,6 +454,7 @@ end
 ---@param seconds number
 ---@return certrotate.StoredCertificate[]
 function Inventory:expiring(seconds)
+  arguments.one("expiring", "seconds", seconds, "number")
   local list = {}
   for _, certificate in ipairs(self.certificates) do
     if certificate.not_after and certificate.not_after - self.taken_at <= seconds then

@@ -1,5 +1,6 @@
 --- What will be done, why, in which order, and what it will cost: pure data, computed from an inventory, an
 -- identity, a policy and a clock, saved as JSON with a hash so that what was reviewed is what is carried out.
+local arguments = require("certrotate.arguments")
 local core = require("certrotate.core")
 local errors = require("certrotate.errors")
 local json = require("certrotate.json")
@@ -382,6 +383,7 @@ end
 ---@return boolean? ok
 ---@return certrotate.Error?
 function Plan:save(path)
+  arguments.one("save", "path", path, "string")
   return core.write_file(path, self:encode())
 end
 
