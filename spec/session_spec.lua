@@ -177,7 +177,8 @@ describe("certrotate.session", function()
 
   it("raises on misuse, naming the option", function()
     assert.has_error(function() certrotate.connect("prod") end, "connect: a table of options expected, got string")
-    assert.has_error(function() certrotate.connect({ regoin = "x" }) end, "connect: unknown option 'regoin'; did you mean 'region'?")
+    assert.has_error(function() certrotate.connect({ regoin = "x" }) end,
+      "connect: unknown option 'regoin'; did you mean 'region'?")
     assert.has_error(function() certrotate.connect({ region = 5 }) end, "connect: option 'region': string expected, got number")
     assert.has_error(function() connect({ environment = 5 }) end)
     assert.has_error(function() connect({ driver = "magic" }) end)

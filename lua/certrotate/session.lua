@@ -459,7 +459,7 @@ end
 ---@return certrotate.Error?
 function Session:check(options)
   arguments.of("check", self, Session)
-  arguments.options("check", options, CHECK)
+  arguments.options("check", options, PLAN)   -- one table serves both: what only a plan heeds is let in
   return require("certrotate.rotation.check").run(self, options)
 end
 
