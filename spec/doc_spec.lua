@@ -2,7 +2,9 @@
 -- language servers show that text; there is no other.
 local certrotate = require("certrotate")
 local command = require("spec.support.command")
+local certificates = require("spec.support.certificates")
 local help = require("certrotate.help")
+local sandbox = require("spec.support.sandbox")
 
 local PUBLIC = { "init", "session", "errors", "json", "fmt", "rotation/plan", "rotation/policy", "rotation/inventory",
                  "rotation/check", "rotation/cost", "rotation/retire", "rotation/run/init", "rotation/status",
@@ -56,12 +58,20 @@ describe("help", function()
   it("tells of every kind of thing", function()
     local aws = assert(certrotate.connect({ access_key_id = "AKIDEXAMPLE", secret_access_key = "secret-text",
                                             region = "us-east-1", environment = {}, home = "/nonexistent" }))
-    finally(function() aws:close() end)
+    local folder = sandbox.directory()
+    finally(function()
+      aws:close()
+      sandbox.remove(folder)
+    end)
     local _, err = certrotate.connect({ profile = "nobody", environment = {}, home = "/nonexistent" })
+    local files = certificates.leaf({ dir = folder, name = "www", names = { "www.example.com" },
+                                      ca = certificates.ca(folder, "Root") })
+    local new = assert(certrotate.identity({ certificate = files.certificate, private_key = files.private_key }))
     local holder = require("certrotate.rotation.inventory").holder({ Id = "E1", HttpVersion = "http2" })
     for _, case in ipairs({
       { certrotate, "connect(options)" }, { aws, ":plan(options)" }, { aws, "access_key_id", false },
       { aws, "secret-text", false }, { aws.plan, "certrotate.PlanOptions" }, { aws.plan, "policy?" },
+      { aws, "s3 " }, { new, ":covers(alias)" }, { new, "run(", false }, { new, ":submit", false }, { new, ":append", false },
       { aws.cloudfront, "UpdateDistribution" }, { aws.cloudfront.update_distribution, "returns" },
       { aws.cloudfront.all_distributions, "every page of ListDistributions" }, { aws.steps, "Waits until every holder" },
       { aws.steps.swap, "conflict" }, { certrotate.policy.cheapest, "cheapest" }, { certrotate.policy, "careful(options)" },
@@ -73,5 +83,26 @@ describe("help", function()
     end
     assert.matches("aws = certrotate.connect", help.text())
     assert.matches("^nil: ", help.text(nil))
+    assert.equal("certrotate " .. certrotate.version .. "; help() tells where to begin", tostring(certrotate))
+  end)
+end)
+
+describe("the options that public functions take", function()
+  it("are those that are written of them", function()
+    for _, case in ipairs({ { "rotation/check", "CheckOptions" }, { "rotation/plan", "PlanOptions", "rotation/check" },
+                            { "rotation/inventory", "InventoryOptions" }, { "rotation/retire", "RetireOptions" },
+                            { "rotation/run/init", "RunOptions" } }) do
+      local written, known = {}, {}
+      local function add(path, class)
+        local text = assert(io.open("lua/certrotate/" .. path .. ".lua")):read("*a")
+        local found = assert(help.parse(text).classes["certrotate." .. class], class)
+        for _, field in ipairs(found.fields) do written[(field[1]:gsub("%?$", ""))] = true end
+        if found.parent then add(case[3], (found.parent:gsub("^certrotate%.", ""))) end
+      end
+      add(case[1], case[2])
+      local module = require("certrotate." .. case[1]:gsub("/init$", ""):gsub("/", "."))
+      for name in pairs(module.OPTIONS) do known[name] = true end
+      assert.same(written, known, case[2])
+    end
   end)
 end)

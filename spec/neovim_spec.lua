@@ -31,6 +31,7 @@ describe("the Neovim plugin", function()
     local prefix = command.directory()
     finally(function() command.remove(prefix) end)
     local said = command.shell("cmake --install build --prefix " .. command.quote(prefix) .. " 2>&1 >/dev/null")
+    assert.equal("", said)
     local out = neovim.run([[
       vim.cmd("CertRotate")
       vim.cmd("help certrotate-plan")
@@ -39,7 +40,6 @@ describe("the Neovim plugin", function()
       return { notice = T.notices[1], help = help, health = T.text(),
                lua = debug.getinfo(require("certrotate.neovim").command, "S").source }
     ]], { runtime = prefix .. "/share/nvim/site" })
-    assert.equal("", said)
     assert.matches("^certrotate: :CertRotate inventory|plan|apply|.*; begin with :CertRotate inventory", out.notice)
     assert.equal(prefix .. "/share/nvim/site/doc/certrotate.txt", out.help)
     assert.truthy(out.health:find(prefix .. "/lib/lua/5.1/certrotate/core.so", 1, true), out.health)

@@ -198,6 +198,10 @@ describe("certrotate.session", function()
       { function() local _ = aws:inventory({ zzzzzzzz = 1 }) end,
         "inventory: unknown option 'zzzzzzzz'; known are certificates, used_elsewhere" },
       { function() local _ = aws:retire({ journal = 5 }) end, "retire: option 'journal': string expected, got number" },
+      { function() local _ = aws:resume({ jurnal = "x" }) end, "resume: unknown option 'jurnal'; did you mean 'journal'?" },
+      { function() local _ = aws:resume({}) end, "resume: `journal` must name a file: without it an interrupted rotation "
+        .. "could not be resumed" },
+      { function() local _ = aws:rollback("x") end, "rollback: a table of options expected, got string" },
       { function() local _ = certrotate.connect({ regoin = "x" }) end,
         "connect: unknown option 'regoin'; did you mean 'region'?" },
     }) do

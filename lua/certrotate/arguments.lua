@@ -66,17 +66,19 @@ end
 ---@param options any
 ---@param known table<string, string>   kinds by name
 ---@param optional? boolean             nil will do
-function M.options(method, options, known, optional)
+---@param level? integer                whose line is blamed, default 3: the public function's caller
+function M.options(method, options, known, optional, level)
+  level = level or 3
   if options == nil and optional then return end
   if type(options) ~= "table" then
-    error(("%s: a table of options expected, got %s"):format(method, type(options)), 3)
+    error(("%s: a table of options expected, got %s"):format(method, type(options)), level)
   end
   for name, value in pairs(options) do
     if not known[name] then
-      error(("%s: unknown option '%s'; %s"):format(method, tostring(name), advice(name, known)), 3)
+      error(("%s: unknown option '%s'; %s"):format(method, tostring(name), advice(name, known)), level)
     end
     if not fits(value, known[name]) then
-      error(("%s: option '%s': %s expected, got %s"):format(method, name, words(known[name]), type(value)), 3)
+      error(("%s: option '%s': %s expected, got %s"):format(method, name, words(known[name]), type(value)), level)
     end
   end
 end

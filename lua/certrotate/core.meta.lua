@@ -70,25 +70,33 @@ function core.identity(options) end
 ---@field key_usages? string[]   ACM's spelling; nil when the extension is absent
 ---@field extended_key_usages? string[]
 
----@class certrotate.Identity: userdata
-local identity = {}
----@return certrotate.CertificateInfo
-function identity:leaf() end
----@return certrotate.CertificateInfo[] chain  without the leaf, without a root
-function identity:chain() end
----@return string fingerprint
-function identity:fingerprint() end
----@return string pem
-function identity:certificate_pem() end
----@return string pem  "" when there is no chain
-function identity:chain_pem() end
----@param alias string
----@return boolean
-function identity:covers(alias) end
 ---@class certrotate.Finding
 ---@field level "refuse"|"warn"|"note"
 ---@field code string
 ---@field message string
+
+---@class certrotate.Identity: userdata
+local identity = {}
+--- What the certificate says: names, validity, key.
+---@return certrotate.CertificateInfo
+function identity:leaf() end
+--- The certificates between it and its root.
+---@return certrotate.CertificateInfo[] chain  without the leaf, without a root
+function identity:chain() end
+--- SHA-256 of the certificate, in lower-case hexadecimal digits.
+---@return string fingerprint
+function identity:fingerprint() end
+--- The certificate alone, as it is sent to AWS.
+---@return string pem
+function identity:certificate_pem() end
+--- Its chain, as it is sent to AWS.
+---@return string pem  "" when there is no chain
+function identity:chain_pem() end
+--- Whether one of its names covers an alias of a distribution, wildcards on one level.
+---@param alias string
+---@return boolean
+function identity:covers(alias) end
+--- Whether a store takes it and CloudFront may present it: key, chain, dates.
 ---@param options {store:"acm"|"iam", now:integer, trust?:string, roots?:boolean}   roots: false: not whether its root is known
 ---@return certrotate.Finding[]?
 ---@return certrotate.Error?

@@ -27,6 +27,7 @@ end
 ---@class certrotate.HelpEntry
 ---@field name string        "connect", ":plan"
 ---@field arguments string   "(options)"
+---@field class? string      whose method it is
 ---@field line integer
 ---@field text string[]
 ---@field params string[][]  name, type, remark
@@ -52,6 +53,7 @@ local function annotate(block, line, classes)
     local parent = line:match("^%-%-%-@class %S-:%s*(%S+)") or line:match("^%-%-%-@class %S+ ?:%s*(%S+)")
     class = class:gsub(":$", "")
     local _, remark = split_type(line:gsub("^%-%-%-@class ", ""))
+    block.class_name = class
     block.class = { text = block.text, fields = {}, parent = parent, remark = remark }
     classes[class] = block.class
   elseif name then
@@ -79,9 +81,12 @@ end
 ---@return certrotate.HelpFile
 function M.parse(text)
   local file, block, number = { functions = {}, classes = {}, text = {} }, nil, 0
+  local classes = {}   -- by the name of the local below their annotation
   for line in (text .. "\n"):gmatch("(.-)\r?\n") do
     number = number + 1
-    local separator, name, arguments = line:match("^function [%w_]+([.:])([%w_]+)(%b())")
+    local owner, separator, name, arguments = line:match("^function ([%w_]+)([.:])([%w_]+)(%b())")
+    local variable = line:match("^local ([%w_]+) = ")
+    if variable and block and block.class_name then classes[variable] = block.class_name end
     if not name then
       separator, name, arguments = line:match("^[%w_]+([.])([%w_]+) = [%w_.]+()")
       if name then arguments = nil end
@@ -94,7 +99,8 @@ function M.parse(text)
     elseif name then
       block = block or blank()
       file.functions[#file.functions + 1] = {
-        name = name, method = separator == ":", arguments = arguments or "(…)", line = number, text = block.text,
+        name = name, class = classes[owner], method = separator == ":", arguments = arguments or "(…)", line = number,
+        text = block.text,
         params = block.params, returns = block.returns, documented = #block.text > 0 or #block.returns > 0,
       }
       block = nil
@@ -242,7 +248,7 @@ local function object_text(out, value, metatable)
     end
     local methods = {}
     for _, entry in ipairs(file.functions) do
-      local there = name == "certrotate.Steps" or entry.method
+      local there = name == "certrotate.Steps" or entry.method and (entry.class or name) == name
       local ok, fn = pcall(function() return value[entry.name] end)
       if there and ok and type(fn) == "function" and not entry.name:find("^__") then methods[#methods + 1] = entry end
     end

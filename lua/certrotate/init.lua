@@ -64,6 +64,7 @@ local PARTS = {
 
 local module = setmetatable(M, {
   __name = "certrotate",
+  __tostring = function(self) return ("certrotate %s; help() tells where to begin"):format(self.version) end,
   __index = function(self, name)
     local module = PARTS[name]
     if not module then return nil end

@@ -52,6 +52,7 @@ local M = {}
 ---@field iam table
 ---@field cloudfront table
 ---@field sts table
+---@field s3 table
 ---@field quotas table
 ---@field support table
 ---@field steps certrotate.Steps
@@ -66,23 +67,6 @@ local OPTIONS = {
   thread_pool = "string", signals = "any", environment = "any", home = "string", clock = "table",
   mfa = "function",
 }
-
-local CHECK = {
-  with = "userdata", replace = "string", store = "string", method = "string", verify = "boolean", only = "table",
-  trust = "string", dedicated_ip_quota = "number", wait_for_quota = "number", continuous_deployment = "string",
-  attach = "table", ssl_support_method = "string", minimum_protocol_version = "string", deploy_seconds = "number",
-  inventory = "table",
-}
-
-local PLAN = {
-  policy = "string|function|table", policy_options = "table", files = "table", expected = "table|function",
-  windows = "table", probes = "number", failures = "any", cost = "any", name = "string", path = "string", poll = "number",
-}
-for name, kind in pairs(CHECK) do PLAN[name] = kind end
-
-local INVENTORY = { certificates = "boolean", used_elsewhere = "boolean" }
-
-local RETIRE = { journal = "string", keep = "number", dry_run = "boolean", patience = "number", state_directory = "string" }
 
 local ASSUME = { role_arn = true, role_session_name = true, external_id = true, duration_seconds = true,
                  mfa_serial = true, policy = true, profile = true }
@@ -444,13 +428,14 @@ function Session:watch_signals(signals)
 end
 
 --- What uses which certificate; see certrotate.rotation.inventory.
----@param options? { certificates?: boolean }   certificates = false: only who uses them
+---@param options? certrotate.InventoryOptions
 ---@return certrotate.Inventory?
 ---@return certrotate.Error?
 function Session:inventory(options)
   arguments.of("inventory", self, Session)
-  arguments.options("inventory", options, INVENTORY, true)
-  return require("certrotate.rotation.inventory").build(self, options)
+  local inventory = require("certrotate.rotation.inventory")
+  arguments.options("inventory", options, inventory.OPTIONS, true)
+  return inventory.build(self, options)
 end
 
 --- Everything that can be known beforehand; see certrotate.rotation.check.
@@ -459,7 +444,8 @@ end
 ---@return certrotate.Error?
 function Session:check(options)
   arguments.of("check", self, Session)
-  arguments.options("check", options, PLAN)   -- one table serves both: what only a plan heeds is let in
+  -- One table serves both: what only a plan heeds is let in.
+  arguments.options("check", options, require("certrotate.rotation.plan").OPTIONS)
   return require("certrotate.rotation.check").run(self, options)
 end
 
@@ -469,21 +455,32 @@ end
 ---@return certrotate.Error?
 function Session:plan(options)
   arguments.of("plan", self, Session)
-  arguments.options("plan", options, PLAN)
-  return require("certrotate.rotation.plan").make(self, options)
+  local plan = require("certrotate.rotation.plan")
+  arguments.options("plan", options, plan.OPTIONS)
+  return plan.make(self, options)
 end
 
 --- Finishes a rotation that was stopped, killed or interrupted; see certrotate.rotation.run.
 ---@param options certrotate.RunOptions   journal = path, …
 ---@return certrotate.Report? report
 ---@return certrotate.Error?
-function Session:resume(options) return require("certrotate.rotation.run").resume(self, options) end
+function Session:resume(options)
+  arguments.of("resume", self, Session)
+  local run = require("certrotate.rotation.run")
+  run.accept("resume", options)
+  return run.resume(self, options)
+end
 
 --- Gives every holder that was changed its old certificate again; see certrotate.rotation.run.
 ---@param options certrotate.RunOptions   journal = path, …
 ---@return certrotate.Report? report
 ---@return certrotate.Error?
-function Session:rollback(options) return require("certrotate.rotation.run").rollback(self, options) end
+function Session:rollback(options)
+  arguments.of("rollback", self, Session)
+  local run = require("certrotate.rotation.run")
+  run.accept("rollback", options)
+  return run.rollback(self, options)
+end
 
 --- The account's dedicated-IP quota, what is used of it, and what was asked for; see certrotate.rotation.quota.
 ---@return certrotate.QuotaStatus?
@@ -496,8 +493,9 @@ function Session:quota() return require("certrotate.rotation.quota.status").read
 ---@return certrotate.Error?
 function Session:retire(options)
   arguments.of("retire", self, Session)
-  arguments.options("retire", options, RETIRE)
-  return require("certrotate.rotation.retire").run(self, options)
+  local retire = require("certrotate.rotation.retire")
+  arguments.options("retire", options, retire.OPTIONS)
+  return retire.run(self, options)
 end
 
 --- One round over declared certificates: what was interrupted is finished, what is new rotated, what was kept long

@@ -134,7 +134,7 @@ describe("many accounts", function()
     -- Everything was done: nothing is left to resume, and each account retires its own.
     assert.same({ [MAIN] = "NothingToDo", [OTHERS[1]] = "NothingToDo", [OTHERS[2]] = "NothingToDo" },
       errors_of(assert(accounts:resume(run_options())).accounts))
-    local retired = assert(accounts:retire(run_options({ keep = 0 })))
+    local retired = assert(accounts:retire({ journal = fleet:path("journals"), keep = 0, state_directory = fleet:path("state") }))
     assert.is_true(retired.ok, json.encode(errors_of(retired.accounts)))
     for _, one in ipairs(retired.accounts) do assert.equal(references[one.account], one.value.reference) end
     accounts:close()

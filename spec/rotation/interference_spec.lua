@@ -95,7 +95,7 @@ describe("with others at work,", function()
     assert.is_false(report.ok)
     assert.same({ users[1] }, report.left_behind)
     assert.same({ users[1] }, fleet:on(old))
-    local gone, err = aws:retire(options({ keep = 0 }))
+    local gone, err = aws:retire({ journal = fleet:path("journal"), state_directory = fleet:path("state"), keep = 0 })
     assert.is_nil(gone)
     assert.equal("StillInUse", err.code)
     assert.is_nil(fleet:record().effects.acm_deletes)
@@ -115,7 +115,7 @@ describe("with others at work,", function()
     assert.equal(5, report.changed)
     assert.same({ { Id = victim, message = report.conflicts[1].message } }, report.conflicts)
     assert.same({}, fleet:on(old))
-    assert.is_true(assert(aws:retire(options({ keep = 0 }))).deleted)
+    assert.is_true(assert(aws:retire({ journal = fleet:path("journal"), state_directory = fleet:path("state"), keep = 0 })).deleted)
   end)
 
   for _, how in ipairs({ "deleted", "given another certificate" }) do
@@ -230,8 +230,9 @@ describe("with others at work,", function()
     require("certrotate.rotation.plan").attach(plan, aws)
     assert.same(effects, fleet:record().effects)
     assert(plan:run(options()))
+    local where = { journal = fleet:path("journal"), state_directory = fleet:path("state") }
     for _, call in ipairs({ "resume", "retire" }) do
-      report, err = elsewhere[call](elsewhere, options({ keep = 0 }))
+      report, err = elsewhere[call](elsewhere, where)
       assert.is_nil(report)
       assert.equal("OtherEndpoint", err.code)
     end
@@ -240,7 +241,7 @@ describe("with others at work,", function()
     assert(fleet.simulator:control("seed", { distributions = 0, users = 0, vip = 0 }))
     effects = fleet:record().effects
     for _, call in ipairs({ "resume", "retire" }) do
-      report, err = aws[call](aws, options({ keep = 0 }))
+      report, err = aws[call](aws, where)
       assert.is_nil(report)
       assert.equal("OtherAccount", err.code)
     end

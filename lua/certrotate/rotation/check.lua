@@ -12,6 +12,14 @@ local stored = require("certrotate.rotation.stored")
 
 local M = {}
 
+-- certrotate.CheckOptions, for certrotate.arguments.
+M.OPTIONS = {
+  with = "userdata", replace = "string", store = "string", method = "string", verify = "boolean", only = "table",
+  trust = "string", dedicated_ip_quota = "number", wait_for_quota = "number", continuous_deployment = "string",
+  attach = "table", ssl_support_method = "string", minimum_protocol_version = "string", deploy_seconds = "number",
+  inventory = "table",
+}
+
 -- What a deployment takes where nothing better is known, and the three calls of one change.
 M.DEPLOY_SECONDS = 300
 M.CALL_SECONDS = 1.5

@@ -11,6 +11,13 @@ local shown = require("certrotate.report.shown")
 
 local M = {}
 
+---@class certrotate.InventoryOptions
+---@field certificates? boolean      false: only who uses them
+---@field used_elsewhere? boolean    true: ask ACM, a call a certificate, what uses the imported ones outside CloudFront
+
+-- The same for certrotate.arguments.
+M.OPTIONS = { certificates = "boolean", used_elsewhere = "boolean" }
+
 ---@class certrotate.Holder
 ---@field Id string
 ---@field ARN string
@@ -380,8 +387,7 @@ end
 --- Reads everything. A store that cannot be read leaves `complete` false and its error in `errors`, so that
 --- a caller who may list distributions but not, say, IAM still sees what there is.
 ---@param aws certrotate.Session
----@param options? { certificates?: boolean, used_elsewhere?: boolean }  certificates false: holders only;
----        used_elsewhere: ask ACM, a call a certificate, what uses the imported ones outside CloudFront
+---@param options? certrotate.InventoryOptions
 ---@return certrotate.Inventory?
 ---@return certrotate.Error?
 function M.build(aws, options)

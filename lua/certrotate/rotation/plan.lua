@@ -14,6 +14,14 @@ local check = require("certrotate.rotation.check")
 
 local M = {}
 
+-- certrotate.PlanOptions, for certrotate.arguments.
+M.OPTIONS = {
+  policy = "string|function|table", policy_options = "table", files = "table", expected = "table|function",
+  windows = "table", probes = "number", failures = "number", cost = "table", name = "string", path = "string",
+  poll = "number",
+}
+for name, kind in pairs(check.OPTIONS) do M.OPTIONS[name] = kind end
+
 -- What an older certrotate would not heed makes a plan of a version it refuses.
 -- 2: with units, which it would change without detaching, and never attach again.
 -- 3: a reimport, which it would take for a swap; holders that are attached to; gates, pauses, windows, a failure budget.
@@ -551,6 +559,8 @@ end
 ---@return certrotate.Report?
 ---@return certrotate.Error?
 function Plan:run(options)
+  arguments.of("run", self, Plan)
+  require("certrotate.rotation.run").accept("run", options)
   local with = attached[self] or {}
   local aws = with.aws
   if not aws then error("plan:run: this plan belongs to no session; use plan.attach(plan, aws, identity)", 2) end

@@ -10,6 +10,9 @@ local store = require("certrotate.rotation.store")
 
 local M = {}
 
+-- certrotate.RetireOptions, for certrotate.arguments.
+M.OPTIONS = { journal = "string", keep = "number", dry_run = "boolean", patience = "number", state_directory = "string" }
+
 -- How long the old certificate is kept for a rollback after the rotation ended.
 M.KEEP = 24 * 3600
 

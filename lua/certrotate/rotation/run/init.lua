@@ -3,6 +3,7 @@
 --
 -- Rule 4: an intent is on the disk before every write, an outcome after it. Every step may be run again at any
 -- point; so resuming is the same walk with what the journal already knows left out.
+local arguments = require("certrotate.arguments")
 local closing = require("certrotate.rotation.closing")
 local continuous_deployment = require("certrotate.rotation.continuous_deployment")
 local inventory_module = require("certrotate.rotation.inventory")
@@ -21,6 +22,25 @@ local unit_module = require("certrotate.rotation.run.unit")
 local wave_module = require("certrotate.rotation.run.wave")
 
 local M = {}
+
+-- certrotate.RunOptions, for certrotate.arguments.
+local OPTIONS = {
+  journal = "string", on_event = "function", poll = "number", settle_timeout = "number", verify = "boolean",
+  verify_within = "number", policy_patience = "number", dedicated_ip_quota = "number", cost = "table", gates = "table",
+  policy_file = "string", approve = "boolean|function", patience = "number", wait_for_quota = "number",
+  quota_poll = "number", state_directory = "string", identity = "userdata", passphrase = "string", tags = "table",
+}
+M.OPTIONS = OPTIONS
+
+--- What the public functions that carry out, go on or take back are given. Raises; to be called from them.
+---@param method string
+---@param options any
+function M.accept(method, options)
+  arguments.options(method, options, OPTIONS, false, 4)
+  if options.journal == nil or options.journal == "" then
+    error(method .. ": `journal` must name a file: without it an interrupted rotation could not be resumed", 3)
+  end
+end
 
 ---@class certrotate.RunOptions
 ---@field journal string                    path, or s3://BUCKET/NAME; must not hold another rotation
@@ -163,12 +183,6 @@ local function with_locks(aws, plan, directory, fn)
   return result, err
 end
 
-local function need_journal(options)
-  if type(options) ~= "table" or type(options.journal) ~= "string" or options.journal == "" then
-    error("run: `journal` must name a file: without it an interrupted rotation could not be resumed", 3)
-  end
-end
-
 -- Whether the plan may be begun: it fits what is there, AWS would take the certificate today, and the overlap fits the
 -- dedicated-IP quota; false when that is still to be waited for.
 local function may_begin(aws, plan, identity, options)
@@ -197,7 +211,6 @@ end
 ---@return certrotate.Report?
 ---@return certrotate.Error?  `journal` names the file to resume from, when anything was begun
 function M.apply(aws, plan, identity, options)
-  need_journal(options)
   local ok, err = preflight.endpoint(aws, plan)
   if not ok then return nil, err end
   identity, err = preflight.identity(plan, identity or options.identity, options.passphrase)
@@ -255,7 +268,6 @@ end
 ---@return certrotate.Report?
 ---@return certrotate.Error?
 function M.resume(aws, options)
-  need_journal(options)
   local journal, err = journal_module.open(options.journal, aws)
   if not journal then return nil, err end
   local report
@@ -291,7 +303,6 @@ end
 ---@return certrotate.Report?
 ---@return certrotate.Error?
 function M.rollback(aws, options)
-  need_journal(options)
   local journal, err = journal_module.open(options.journal, aws)
   if not journal then return nil, err end
   local report
