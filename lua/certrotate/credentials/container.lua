@@ -8,6 +8,8 @@ local json = require("certrotate.json")
 local M = { name = "container" }
 
 local TIMEOUT, ATTEMPTS, PAUSE = 2, 3, 1   -- the CLI's
+-- Where nobody answers, all tries together end within TIMEOUT: the CLI would sit there for eight seconds.
+local PAUSE_UNANSWERED = 0.5
 local ECS = "http://169.254.170.2"
 local ALLOWED = { localhost = true, ["::1"] = true, ["169.254.170.2"] = true, ["169.254.170.23"] = true,
                   ["fd00:ec2::23"] = true }
@@ -58,10 +60,10 @@ function M.read(body)
            expires_at = expires_at }
 end
 
-local function ask(fetcher, url, authorization)
+local function ask(fetcher, url, authorization, timeout)
   local headers = { Accept = "application/json" }
   if authorization ~= "" then headers.Authorization = authorization end
-  local answer, err = fetcher:http({ url = url, headers = headers, timeout = TIMEOUT, connect_timeout = TIMEOUT,
+  local answer, err = fetcher:http({ url = url, headers = headers, timeout = timeout, connect_timeout = timeout,
                                      no_proxy = true, max_body = 1024 * 1024 })
   if not answer then return nil, err.message, err end
   if answer.status ~= 200 then return nil, ("it answers with HTTP %d"):format(answer.status) end
@@ -88,16 +90,20 @@ function M.load(context)
   return { fetch = function(fetcher)
     local authorization, err = token(get)
     if not authorization then return nil, err end
+    local monotonic = function() return fetcher.loop:monotonic() end
+    local give_up = monotonic() + TIMEOUT
     for attempt = 1, ATTEMPTS do
-      local found, reason, cause = ask(fetcher, url, authorization)
+      local found, reason, cause = ask(fetcher, url, authorization, math.max(give_up - monotonic(), 0.1))
       if found then return found end
       if cause and cause.kind == "cancelled" then return nil, cause end
-      if attempt == ATTEMPTS then
+      local pause = cause and PAUSE_UNANSWERED or PAUSE
+      if not cause then give_up = monotonic() + PAUSE + TIMEOUT end   -- somebody is there
+      if attempt == ATTEMPTS or monotonic() + pause >= give_up then
         return nil, errors.new({ kind = "credentials", code = "ContainerCredentials", retryable = true, cause = cause,
           message = ("the container's credentials endpoint %s gives none: %s"):format(url:match("^[^?]*"), reason) })
       end
       local ok
-      ok, err = fetcher:sleep(PAUSE)
+      ok, err = fetcher:sleep(pause)
       if not ok then return nil, err end
     end
   end }
