@@ -287,12 +287,14 @@ static void read_failure(lua_State *L, int index, struct cr_error *err)
 {
   const char *kind = l_field_text(L, index, "err", "kind", NULL);
   const char *operation = l_field_text(L, index, "err", "operation", NULL);
+  const char *request_id = l_field_text(L, index, "err", "request_id", NULL);
 
   cr_fail(err, cr_streq(kind, "cancelled") ? CR_KIND_CANCELLED : CR_KIND_CREDENTIALS,
           l_need_text(L, index, "err", "code", NULL), "%s", l_need_text(L, index, "err", "message", NULL));
   err->retryable = l_field_bool(L, index, "err", "retryable", false);
   err->status = (int)l_field_whole(L, index, "err", "status", 0, 0);
   snprintf(err->operation, sizeof err->operation, "%s", operation ? operation : "");
+  snprintf(err->request_id, sizeof err->request_id, "%s", request_id ? request_id : "");
 }
 
 /* client:credentials_failed(account, err [, retry_at]): calls that wait for them fail with the error */

@@ -186,7 +186,10 @@ static int draw(struct call *call, const struct cr_moment *now, struct cr_error 
 static void fail(struct call *call)
 {
   struct cr_error *err = &call->machine.error;
-  memcpy(err->operation, call->machine.operation, sizeof err->operation);
+  /* Where it is another's, AssumeRole's say, this call was never sent. */
+  if(!err->operation[0]) {
+    memcpy(err->operation, call->machine.operation, sizeof err->operation);
+  }
   cr_tree_free(&call->machine.result);
   cr_buf_free(&call->draft.body);
   cr_pace_leave(&call->place);

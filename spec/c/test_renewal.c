@@ -62,6 +62,26 @@ static void test_missing(void)
   cr_account_unref(account);
 }
 
+/* What was refused is told by its own name: not the call that was never sent. */
+static void test_failure_elsewhere(void)
+{
+  struct cr_account *account = renewable();
+  struct cr_error err;
+  struct script s;
+
+  give(account, "AKIDOLD", 0, NOW);
+  CHECK(begin(&s, account) && script_need(&s) == CR_NEED_WAIT && cr_renewal_begin(&account->renewal));
+  cr_fail(&err, CR_KIND_CREDENTIALS, "AccessDenied", "cannot assume the role");
+  snprintf(err.operation, sizeof err.operation, "sts:AssumeRole");
+  snprintf(err.request_id, sizeof err.request_id, "r-1");
+  cr_renewal_failed(&account->renewal, &err, 0);
+  CHECK(script_need(&s) == CR_NEED_FAILED);
+  CHECK_STR(s.m->error.operation, "sts:AssumeRole");
+  CHECK_STR(s.m->error.request_id, "r-1");
+  script_end(&s);
+  cr_account_unref(account);
+}
+
 /* Those that wait are told why there are none; whoever comes later asks anew. */
 static void test_failure(void)
 {
@@ -203,6 +223,7 @@ int main(void)
 {
   test_missing();
   test_failure();
+  test_failure_elsewhere();
   test_advised();
   test_refused();
   test_limits();

@@ -25,6 +25,27 @@ describe("endpoints beside a machine", function()
     return err
   end
 
+  -- Takes connections and says nothing: they wait with the kernel, to be counted afterwards.
+  local function silent_listener()
+    local uv, count = require("luv"), 0
+    local listener = uv.new_tcp()
+    assert(listener:bind("127.0.0.1", 0))
+    assert(listener:listen(16, function()
+      local peer = uv.new_tcp()
+      listener:accept(peer)
+      peer:close()
+      count = count + 1
+    end))
+    local function stop()
+      for _ = 1, 20 do uv.run("nowait") end
+      if not listener:is_closing() then listener:close() end
+      uv.run()
+      return count
+    end
+    finally(stop)
+    return "http://127.0.0.1:" .. listener:getsockname().port, stop
+  end
+
   describe("of containers", function()
     local function environment(more)
       local out = { AWS_CONTAINER_CREDENTIALS_FULL_URI = simulator.http_endpoint .. "/container/credentials?id=1" }
@@ -59,6 +80,28 @@ describe("endpoints beside a machine", function()
       refused(environment(), "ContainerCredentials", simulator.http_endpoint .. "/container/credentials gives none", "HTTP 401")
       assert.equal(3, simulator:control("record").count - before)
       assert.is_true(core.monotonic() - began >= 1.9)
+    end)
+
+    it("that nobody answers at are given up after two seconds, tried again or not", function()
+      local url, connections = silent_listener()
+      local began = core.monotonic()
+      refused({ AWS_CONTAINER_CREDENTIALS_FULL_URI = url .. "/x" }, "ContainerCredentials", url .. "/x gives none",
+        "no answer")
+      local took = core.monotonic() - began
+      assert.is_true(took > 1.9 and took < 6, "took " .. took)
+      assert.equal(1, connections())
+      began = core.monotonic()
+      refused({ AWS_CONTAINER_CREDENTIALS_FULL_URI = http_server.refused() .. "/x" }, "ContainerCredentials", "gives none")
+      took = core.monotonic() - began
+      assert.is_true(took > 0.9 and took < 6, "took " .. took)
+    end)
+
+    it("that are slow do answer", function()
+      assert(simulator:control("faults", { rules = {
+        { operation = "GetCredentials", kind = "delay", seconds = 1.2, count = 1 } } }))
+      assert(home:fetch({ environment = environment() }))
+      assert.equal(1, simulator:control("faults").rules[1].fired)
+      assert(simulator:control("faults", { clear = true }))
     end)
 
     it("are reached in the clear only on this machine and at AWS's own addresses", function()
@@ -120,6 +163,11 @@ describe("endpoints beside a machine", function()
       local began = core.monotonic()
       refused(environment(), "NoCredentials", "instance-metadata: " .. simulator.http_endpoint .. " does not answer")
       assert.is_true(core.monotonic() - began < 2.5, "two seconds at most")
+      local url, connections = silent_listener()
+      began = core.monotonic()
+      refused({ AWS_EC2_METADATA_SERVICE_ENDPOINT = url }, "NoCredentials", url .. " does not answer")
+      assert.is_true(core.monotonic() - began < 6)
+      assert.equal(2, connections())   -- for a token, and without
       began = core.monotonic()
       local nowhere = http_server.refused()
       refused({ AWS_EC2_METADATA_SERVICE_ENDPOINT = nowhere }, "NoCredentials", "nothing answers at " .. nowhere)

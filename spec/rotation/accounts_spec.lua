@@ -162,6 +162,38 @@ describe("many accounts", function()
     assert.same({}, fleet:on(old))
   end)
 
+  -- What the command line is given: the main account and the others, from a file.
+  local function with_roles(argv, lines)
+    lines = lines or { role(OTHERS[1]), role(OTHERS[2]) }
+    command.write(fleet:path("roles"), "# the others\n" .. table.concat(lines, "\n") .. "\n")
+    for _, word in ipairs({ "--role", "self", "--role", "@" .. fleet:path("roles") }) do argv[#argv + 1] = word end
+    return argv
+  end
+  it("tell of a role that may not be assumed by AssumeRole, its ARN, the code and the account that is left out", function()
+    local denied = role("999900001111")
+    local function run(name, argv, others)
+      local code, out, problems = fleet:run(with_roles(argv, { denied, others }))
+      assert.equal(1, code, out .. problems)
+      local told = out:match("Account 999900001111\n([^\n]*)\n")
+      assert.truthy(told, out .. problems)
+      for _, part in ipairs({ "account 999900001111 is left out: cannot assume " .. denied .. ": ",
+                              "(AccessDenied, sts:AssumeRole, HTTP 403, request " }) do
+        assert.truthy(told:find(part, 1, true), name .. ": " .. told)
+      end
+      assert.is_nil(told:find("ListDistributions", 1, true), told)
+      assert.equal(1, select(2, out:gsub("is left out", "")))
+    end
+    run("inventory", fleet:flags({ "inventory" }), role(OTHERS[1]))
+    run("check", fleet:identity_flags({ "check" }), role(OTHERS[1]))
+    run("plan", fleet:identity_flags({ "plan" }), role(OTHERS[1]) .. " " .. references[OTHERS[1]])
+    -- The replaced certificate lives where nobody may look.
+    local _, err = aws:accounts({ roles = { denied } }):plan({ with = fleet:new_identity(),
+      replace = "arn:aws:acm:us-east-1:999900001111:certificate/x" })
+    assert.equal("AccessDenied", err.code)
+    assert.equal("sts:AssumeRole", err.operation)
+    assert.truthy(err.message:find("certificate/x cannot be looked at: account 999900001111 is left out", 1, true), err.message)
+  end)
+
   it("interrupted are all finished, or rolled back, by one call", function()
     local accounts = open()
     accounts.parallel = 1   -- so that the last are not begun
@@ -215,13 +247,6 @@ describe("many accounts", function()
     end
   end)
 
-  -- What the command line is given: the main account and the others, from a file.
-  local function with_roles(argv, lines)
-    lines = lines or { role(OTHERS[1]), role(OTHERS[2]) }
-    command.write(fleet:path("roles"), "# the others\n" .. table.concat(lines, "\n") .. "\n")
-    for _, word in ipairs({ "--role", "self", "--role", "@" .. fleet:path("roles") }) do argv[#argv + 1] = word end
-    return argv
-  end
   local function apply_flags()
     return with_roles(fleet:identity_flags({ "apply", "--policy", "cheapest", "--poll", "100ms", "--no-verify",
       "--journal", fleet:path("journals"), "--yes" }))

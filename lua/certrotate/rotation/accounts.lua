@@ -100,10 +100,16 @@ function Accounts:each(fn, list)
   return results
 end
 
---- Everybody's inventory.
+--- Everybody's inventory. An account that cannot be read is left out, and its error says so.
 ---@return certrotate.AccountResult[]   value: certrotate.Inventory
 function Accounts:inventory()
-  return self:each(function(one) return one.aws:inventory() end)
+  local results = self:each(function(one) return one.aws:inventory() end)
+  for _, one in ipairs(results) do
+    if one.error and one.error.kind ~= "cancelled" then
+      one.error = errors.wrap(one.error, { message = ("account %s is left out"):format(one.account) })
+    end
+  end
+  return results
 end
 
 -- ── the same certificate everywhere ─────────────────────────────────────────────────────────────────────────
@@ -112,7 +118,7 @@ end
 local function home_of(inventories, reference)
   local account = reference:match("^arn:[%w-]+:%w+:[%w-]*:(%d+):")
   for _, one in ipairs(inventories) do
-    if one.value and (one.account == account or not account and one.value:certificate(reference)) then return one end
+    if one.account == account or not account and one.value and one.value:certificate(reference) then return one end
   end
   return nil
 end
@@ -127,16 +133,20 @@ end
 local function identify(self, inventories, reference)
   local home = home_of(inventories, reference)
   local certificate, err
-  if home then
+  if home and home.value then
     certificate, err = stored.read(session_of(self, home.account), home.value, reference)
   end
   if err then return nil, err end
-  if not certificate then
-    return nil, errors.new({ kind = "input", code = "UnknownReference",
-      message = ("%s is in none of these accounts (%s)"):format(reference, home and "its own was asked"
-        or "give the role of its account too, or `replace` by account") })
+  if certificate then return certificate end
+  for _, one in ipairs(inventories) do
+    -- Its own account, or any for an IAM id, may be the one that could not be read.
+    if one.error and (one == home or not home and not reference:find("^arn:")) then
+      return nil, errors.wrap(one.error, { message = ("%s cannot be looked at"):format(reference) })
+    end
   end
-  return certificate
+  return nil, errors.new({ kind = "input", code = "UnknownReference",
+    message = ("%s is in none of these accounts (%s)"):format(reference, home and "its own was asked"
+      or "give the role of its account too, or `replace` by account") })
 end
 
 -- The reference under which an account has that certificate, nil where it has not. Of several the one that is used; two
