@@ -244,6 +244,13 @@ describe("the command line refuses", function()
     end
   end)
 
+  it("a host that does not answer, named once", function()
+    local code, _, err = fleet:run({ "verify", "127.0.0.1:1" })
+    assert.equal(1, code)
+    assert.equal("certrotate: 127.0.0.1: cannot connect to 127.0.0.1:1: Connection refused; check the address, the port and "
+      .. "the network  (CURLE_COULDNT_CONNECT, step:verify)\n", err)
+  end)
+
   it("nothing at all: shows the first steps", function()
     local code, _, err = fleet:run({})
     assert.equal(2, code)

@@ -130,7 +130,6 @@ static struct cr_machine *probe_new(const struct verify *verify, struct cr_error
     return NULL;
   }
   probe->machine.class = &probe_class;
-  snprintf(probe->machine.operation, sizeof probe->machine.operation, "tls:handshake");
   cr_tree_init(&probe->machine.result, RESULT_MAX);
   cr_buf_init(&probe->url, 1024);
   cr_buf_init(&probe->connect_to, 1024);

@@ -134,8 +134,8 @@ static void explain(const struct cr_transport *transport, struct cr_transfer *tr
 
   switch(code) {
   case CURLE_COULDNT_RESOLVE_HOST:
-    cr_fail(err, CR_KIND_TRANSPORT, name, "no address is known for %s; check the name, the network and --endpoint-url",
-            target);
+    cr_fail(err, CR_KIND_TRANSPORT, name, "no address is known for %s; check the name%s", target,
+            transfer->request->handshake_only ? " and the network" : ", the network and --endpoint-url");
     return;
   case CURLE_COULDNT_RESOLVE_PROXY:
     cr_fail(err, CR_KIND_TRANSPORT, name, "no address is known for the proxy; check HTTPS_PROXY and its relatives");

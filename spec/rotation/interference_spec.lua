@@ -115,7 +115,8 @@ describe("with others at work,", function()
     assert.equal(5, report.changed)
     assert.same({ { Id = victim, message = report.conflicts[1].message } }, report.conflicts)
     assert.same({}, fleet:on(old))
-    assert.is_true(assert(aws:retire({ journal = fleet:path("journal"), state_directory = fleet:path("state"), keep = 0 })).deleted)
+    assert.is_true(assert(aws:retire({ journal = fleet:path("journal"), state_directory = fleet:path("state"),
+                                       keep = 0 })).deleted)
   end)
 
   for _, how in ipairs({ "deleted", "given another certificate" }) do

@@ -25,6 +25,9 @@ local EXAMPLES = {
   "certrotate retire www.journal --yes",
 }
 
+-- Of the version, so that a page made again is the same.
+local DATE = "2026-11-26"
+
 local function parameter(say, one)
   local names = {}
   if one.short then names[#names + 1] = "\\fB" .. escape(one.short) .. "\\fR" end
@@ -45,7 +48,7 @@ function M.page()
   local declaration = require("certrotate.cli.declaration")
   local lines = {}
   local function say(text) lines[#lines + 1] = text end
-  say(('.TH CERTROTATE 1 "" "certrotate %s" "User Commands"'):format(require("certrotate").version))
+  say(('.TH CERTROTATE 1 "%s" "certrotate %s" "User Commands"'):format(DATE, require("certrotate").version))
   say(".SH NAME")
   say("certrotate \\- replace a TLS certificate on every CloudFront distribution that uses it")
   say(".SH SYNOPSIS")

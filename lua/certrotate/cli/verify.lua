@@ -54,7 +54,7 @@ end
 ---@param fingerprint? string   what was expected
 ---@return string
 function M.text(host, result, failure, fingerprint)
-  if not result then return ("%s: %s\n"):format(host, tostring(failure)) end
+  if not result then return tostring(failure) .. "\n" end   -- it names the host
   local fmt = require("certrotate.fmt")
   local verdict = fingerprint and (result.matches and "as expected, " or "NOT the expected one, ") or ""
   return ("%s: %s%s, expires %s, %s\n  SHA-256 %s\n"):format(host, verdict, table.concat(result.names or {}, ", "),
