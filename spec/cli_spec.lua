@@ -3,6 +3,8 @@ local core = require("certrotate.core")
 local certificates = require("spec.support.certificates")
 local command = require("spec.support.command")
 local fleet_module = require("spec.support.fleet")
+local json = require("certrotate.json")
+local json_schema = require("spec.support.json_schema")
 
 describe("the command line refuses", function()
   local fleet, made, names, effects
@@ -230,6 +232,7 @@ describe("the command line refuses", function()
   end)
 
   it("what it does not know, with code 2", function()
+    local documents = {}
     for argv, part in pairs({
       [{ "frobnicate" }] = "frobnicate", [{ "plan", "--nonsense" }] = "--nonsense",
       [{ "plan" }] = "--replace", [{ "plan", "--replace", "x" }] = "--certificate",
@@ -238,10 +241,24 @@ describe("the command line refuses", function()
       [{ "simulate", "--users", "61" }] = "--users: at most 60, the size of the fleet",
       [{ "demo", "--distributions", "3", "--users", "4" }] = "--users: at most 3",
     }) do
-      local code, _, err = fleet:run(argv)
+      local code, out, err = fleet:run(argv)
       assert.equal(2, code, table.concat(argv, " ") .. ": " .. err)
+      assert.equal("", out)
       assert.is_truthy(err:find(part, 1, true), err)
+      -- For machines: the same line on stderr, and one document.
+      table.insert(argv, 2, "--json")
+      local same, document, line = fleet:run(argv)
+      assert.equal(2, same)
+      assert.equal(err, line)
+      assert.same({ kind = "input", code = "Usage", message = err:match("^certrotate: ([^\n]*)\n$") },
+                  json.decode(document).error)
+      documents[#documents + 1] = { "error", document }
     end
+    local code, document, line = fleet:run({ "--json" })   -- no command at all
+    assert.equal(2, code)
+    assert.matches("^certrotate: [^\n]+\n$", line)
+    documents[#documents + 1] = { "error", document }
+    assert.equal("", json_schema.problems(documents))
   end)
 
   it("a host that does not answer, named once", function()

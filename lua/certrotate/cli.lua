@@ -98,6 +98,12 @@ certrotate --help lists everything, certrotate COMMAND --help the flags of one.
 ]])
 end
 
+-- Made here and not by `errors`, which needs the C module: what is wrong may be that it is not there.
+local function failure_of(kind, code, message)
+  return setmetatable({ kind = kind, code = code, message = (message:gsub("%c+", " ")) },
+                      { __tostring = function(self) return self.message end })
+end
+
 --- Runs one command line.
 ---@param argv string[]   without the program's name
 ---@return integer code
@@ -110,7 +116,7 @@ function M.main(argv)
   end
   local argparse, missing = load_argparse()
   if not argparse then
-    context:say_error("certrotate: " .. missing .. "\n")
+    context:fail(failure_of("input", "MissingModule", missing))
     return M.FAILED
   end
   local parser = build_parser(argparse)
@@ -124,7 +130,7 @@ function M.main(argv)
     local stop = args
     if type(stop) ~= "table" then stop = { exit = M.USAGE, message = tostring(stop) } end
     if stop.text then context:say(stop.text) end
-    if stop.message then context:say_error("certrotate: " .. stop.message .. "\n") end
+    if stop.message then context:fail(failure_of("input", "Usage", stop.message)) end
     return stop.exit
   end
   context:configure(args)
@@ -138,10 +144,12 @@ function M.main(argv)
   context:close()
   if not fine then
     if type(trace) == "table" then
-      context:say_error("certrotate: " .. trace.usage .. "\n")
+      context:fail(failure_of("input", "Usage", trace.usage))
       return M.USAGE
     end
+    -- All lines of the trace for whoever mends it; the document's message is one.
     context:say_error("certrotate: " .. trace .. "\n")
+    context:failure(failure_of("internal", "Raised", trace:match("^[^\n]*")))
     return M.FAILED
   end
   if code == nil then

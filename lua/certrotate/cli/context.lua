@@ -59,6 +59,17 @@ function Context:result(data, text)
   end
 end
 
+--- An error as the one JSON document of a command that failed; without --json nothing.
+---@param err certrotate.Error|{ kind: string, code: string, message: string }
+function Context:failure(err)
+  if not self.json then return end
+  self:say(require("certrotate.json").encode_pretty({ error = {
+    kind = err.kind, code = err.code, message = err.message, operation = err.operation, status = err.status,
+    request_id = err.request_id, journal = err.journal, findings = err.findings, changes = err.changes,
+    detached = err.detached,
+  } }) .. "\n")
+end
+
 --- One line on stderr; with --json also the error as JSON on stdout.
 function Context:fail(err)
   self:say_error("certrotate: " .. tostring(err) .. "\n")
@@ -74,13 +85,7 @@ function Context:fail(err)
     self:say_error(("certrotate: to go on: certrotate %s %s%s\n"):format(err.rollback and "rollback" or "resume",
       err.journal, err.code == "Paused" and " --approve" or ""))
   end
-  if self.json then
-    self:say(require("certrotate.json").encode_pretty({ error = {
-      kind = err.kind, code = err.code, message = err.message, operation = err.operation, status = err.status,
-      request_id = err.request_id, journal = err.journal, findings = err.findings, changes = err.changes,
-      detached = err.detached,
-    } }) .. "\n")
-  end
+  self:failure(err)
 end
 
 --- Raises what `main` turns into exit code 2.

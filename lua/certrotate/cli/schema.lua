@@ -3,10 +3,6 @@ local cli = require("certrotate.cli")
 
 local M = { summary = "Print the JSON Schema of what --json prints, of all commands or one." }
 
-function M.configure(command)
-  command:argument("of", "The command whose output is described."):args("?")
-end
-
 local STRING, NUMBER, INTEGER, BOOLEAN = { type = "string" }, { type = "number" }, { type = "integer" }, { type = "boolean" }
 local TIME = { type = "number", description = "Unix seconds" }
 local USD = { type = "number", description = "USD" }
@@ -87,7 +83,9 @@ local DEFS = {
                              ["minimum_overlap_seconds?"] = SECONDS }),
   }),
   fact = object({ fact = STRING, holds = BOOLEAN, evidence = STRING }),
-  error = object({ error = object({ kind = STRING, code = STRING, message = STRING, ["operation?"] = STRING,
+  error = object({ error = object({ kind = { type = "string", description = "wrong arguments: input" },
+    code = { type = "string", description = "AWS's own, or ours; wrong arguments (exit code 2): Usage" },
+    message = STRING, ["operation?"] = STRING,
     ["status?"] = INTEGER, ["request_id?"] = STRING, ["journal?"] = STRING, ["findings?"] = list(ref("finding")),
     ["changes?"] = list(STRING), ["detached?"] = { type = { "object", "array", "string", "boolean" } } }) }),
   counts = { type = "object", description = "what the demo counted" },
@@ -141,6 +139,7 @@ local RESULTS = {
     charge = USD, one_at_a_time = SINGLE, problems = list(STRING) }) },
   completion = { object({ shell = one_of("bash", "zsh", "fish"), script = STRING }) },
   man = { object({ page = STRING }) },
+  error = {},   -- of no command: what every failure is, of the command line itself too
 }
 
 -- With --role, an account each: what the command prints of one, or why it has nothing to.
@@ -151,6 +150,14 @@ local function by_account(results)
     ["result?"] = { anyOf = results }, ["error?"] = object({ kind = STRING, code = STRING, message = STRING,
       ["journal?"] = STRING, ["request_id?"] = STRING, ["findings?"] = list(ref("finding")),
       ["changes?"] = list(STRING) }) })) })
+end
+
+function M.configure(command)
+  local names = {}
+  for _, name in ipairs(cli.commands) do names[#names + 1] = RESULTS[name] and name or nil end
+  names[#names + 1] = "error"
+  command:argument("of", "The command whose output is described, or error: what every failure prints.")
+    :args("?"):choices(names):argname("<command>")
 end
 
 --- The schema of a command's output, its errors included.
@@ -179,7 +186,6 @@ function M.run(context, args)
   local data
   if args.of then
     data = M.of(args.of)
-    if not data then context:usage(("there is no JSON of '%s'"):format(args.of)) end
   else
     data = {}
     for name in pairs(RESULTS) do data[name] = M.of(name) end

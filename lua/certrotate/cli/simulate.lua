@@ -88,8 +88,8 @@ function M.run(context, args)
     settings = settings, faults = faults, hostile = context:number(args.hostile, "--hostile"),
   })
   if not simulator then
-    context:say_error("certrotate: the simulator did not start: " .. tostring(why) .. "\n")
-    return cli.FAILED
+    return nil, require("certrotate.errors").new({ kind = "input", code = "Simulator",
+                                                   message = "the simulator did not start: " .. tostring(why) })
   end
   context:result({
     endpoint = simulator.endpoint, http_endpoint = simulator.http_endpoint, edge = simulator.edge,
