@@ -129,7 +129,13 @@ describe("a plan to reimport", function()
     assert.matches("under the same ARN (reimport)", text, 1, true)
     assert.matches("auto chose reimport", text, 1, true)
     assert.matches("No charge: there is no second certificate", text, 1, true)
-    assert.is_nil(text:find("giving each holder", 1, true))
+    for _, part in ipairs({ "giving each holder", "DEPLOYED", "REASON", "charged during", "SNI: not charged" }) do
+      assert.is_nil(text:find(part, 1, true), text)
+    end
+    for _, holder in ipairs(made_plan:holders()) do
+      assert.is_nil(holder.deployed)
+      assert.equal("keeps its reference: nothing about it is changed", holder.reason)
+    end
     local json = require("certrotate.json")
     local again = assert(plan_module.restore(json.decode(made_plan:encode()), "plan.json"))
     assert.equal("reimport", again.method)

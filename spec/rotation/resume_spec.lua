@@ -43,6 +43,10 @@ describe("a rotation", function()
     assert.is_true(report.ok)
     assert.is_nil(report.event_problem)
     assert.is_true(rest < 2)
+    -- Asked again, by a run that saw none of it: one at a time would have taken what it told before.
+    local again = assert(aws:resume(options()))
+    assert.is_true(report.one_at_a_time.overlap_seconds < 60, "what was seen, not what was assumed")
+    assert.same(report.one_at_a_time, again.one_at_a_time)
   end)
 
   it("interrupted while it verifies says interrupted, not that something is wrong", function()

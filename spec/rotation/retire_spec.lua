@@ -61,7 +61,7 @@ describe("retiring", function()
       -- Whoever asks the finished rotation again is not sent to delete it once more.
       local again = assert(aws:resume(fleet:run_options()))
       assert.is_true(again.retired)
-      assert.is_nil(require("certrotate.report.summary").text(again):find("still there", 1, true))
+      assert.is_nil(require("certrotate.report.summary").text(again):find("is kept", 1, true))
       assert.equal(1, fleet:record().effects[store .. "_deletes"])
     end)
   end

@@ -157,7 +157,8 @@ end
 
 local function finished(context, args, report, err)
   if not report then return nil, err end
-  local code = M.show(context, report.accounts, require("certrotate.report.summary").text, { folder = args.journal })
+  local code = M.show(context, report.accounts, function(one) return require("certrotate.report.summary").text(one) end,
+    { folder = args.journal })
   draw(context, args, report.accounts)
   return code
 end

@@ -59,7 +59,7 @@ end
 
 --- What is said when a run is over.
 function M.finish(context, args, report)
-  context:result(report, require("certrotate.report.summary").text(report))
+  context:result(report, require("certrotate.report.summary").text(report, context.again))
   local text = M.timeline(context, args, report.journal)
   if context.terminal and not context.quiet then context:say_error(text) end
   return report.ok and cli.DONE or cli.FAILED

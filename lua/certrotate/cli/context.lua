@@ -1,10 +1,14 @@
 --- What every command shares: where output goes, the session, the identity, interrupts.
 local M = {}
 
+-- Flags that say which account is talked to, and how; those of `session_flags`.
+M.SESSION_FLAGS = { "--profile", "--region", "--endpoint-url", "--ca-bundle", "--edge", "--trust" }
+
 ---@class certrotate.cli.Context
 ---@field json boolean
 ---@field quiet boolean
 ---@field color boolean
+---@field again string?       the session's flags for a command that goes on, as they would be typed
 ---@field terminal integer?   columns of stderr's terminal, where progress is shown
 ---@field driver string        how sessions wait; "block", where a subclass says nothing else
 local Context = {}
@@ -19,7 +23,21 @@ function M.new(argv)
   return setmetatable({ json = json, quiet = false, color = false, driver = "block" }, Context)
 end
 
+-- The flags of a session that the next command needs again, as they would be typed; "" or " --profile prod …".
+local function flags_again(args)
+  local words = {}
+  for _, flag in ipairs(M.SESSION_FLAGS) do
+    local value = args[(flag:gsub("^%-%-", ""):gsub("%-", "_"))]
+    if type(value) == "string" then
+      words[#words + 1] = (" %s %s"):format(flag, value:find("^[%w@%%+=:,./_-]+$") and value
+        or "'" .. value:gsub("'", "'\\''") .. "'")
+    end
+  end
+  return table.concat(words)
+end
+
 function Context:configure(args)
+  self.again = flags_again(args)
   local core = require("certrotate.core")
   self.json, self.quiet = args.json or false, args.quiet or false
   self.terminal = core.terminal(2)
@@ -82,8 +100,8 @@ function Context:fail(err)
     if index > 1 then self:say_error("  " .. change .. "\n") end
   end
   if err.journal and err.code ~= "JournalExists" then
-    self:say_error(("certrotate: to go on: certrotate %s %s%s\n"):format(err.rollback and "rollback" or "resume",
-      err.journal, err.code == "Paused" and " --approve" or ""))
+    self:say_error(("certrotate: to go on: certrotate %s %s%s%s\n"):format(err.rollback and "rollback" or "resume",
+      err.journal, err.code == "Paused" and " --approve" or "", self.again or ""))
   end
   self:failure(err)
 end

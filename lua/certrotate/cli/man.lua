@@ -34,7 +34,8 @@ local function parameter(say, one)
   if one.flag then names[#names + 1] = "\\fB" .. escape(one.flag) .. "\\fR" end
   local value = ""
   if not one.switch then
-    value = one.choices and table.concat(one.choices, "|") or one.target:upper()
+    -- A tag is one line: many choices are what --help lists.
+    value = one.choices and #one.choices <= 8 and table.concat(one.choices, "|") or one.target:upper()
     value = (one.flag and " " or "") .. "\\fI" .. escape(value) .. "\\fR" .. (one.many and " \\&..." or "")
   end
   say(".TP")

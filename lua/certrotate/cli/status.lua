@@ -33,7 +33,7 @@ function M.run(context, args)
   status, err = require("certrotate.rotation.status").read(args.journal, aws)
   if not status then return nil, err end
   context:result(document(status),
-    require("certrotate.report.status").text(status, args.journal) .. apply.timeline(context, args, args.journal))
+    require("certrotate.report.status").text(status, args.journal, context.again) .. apply.timeline(context, args, args.journal))
   return cli.DONE
 end
 

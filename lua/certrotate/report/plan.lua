@@ -65,14 +65,19 @@ function M.text(plan, width)
     for at, holder in ipairs(wave.holders) do
       total = total + 1
       local name = at > 1 and "" or singles and fmt.integer(index) or ("%d %s"):format(index, wave.name)
-      rows[#rows + 1] = { name, holder.Id,
-        holder.Aliases[1] and table.concat(holder.Aliases, ", ") or holder.DomainName, traits(holder),
-        holder.deployed and "+" .. fmt.duration(holder.deployed) or "", holder.reason or "" }
+      local row = { name, holder.Id,
+        holder.Aliases[1] and table.concat(holder.Aliases, ", ") or holder.DomainName, traits(holder) }
+      if plan.method == "swap" then
+        row[5], row[6] = holder.deployed and "+" .. fmt.duration(holder.deployed) or "", holder.reason or ""
+      end
+      rows[#rows + 1] = row
     end
   end
+  -- A reimport deploys nothing, and all of them are served the new one for the same reason.
   lines[#lines + 1] = table_report.text({ { title = "WAVE", shrink = true }, { title = "HOLDER" },
-    { title = "ALIASES", shrink = true }, { title = "SSL METHOD" }, { title = "DEPLOYED", right = true },
-    { title = "REASON", shrink = true } }, rows, width)
+    { title = "ALIASES", shrink = true }, { title = "SSL METHOD" },
+    plan.method == "swap" and { title = "DEPLOYED", right = true } or nil,
+    plan.method == "swap" and { title = "REASON", shrink = true } or nil }, rows, width)
   for index, wave in ipairs(plan.method == "swap" and plan.waves or {}) do
     local soak = wave.soak > 0 and index < #plan.waves and (", then %s to watch"):format(fmt.duration(wave.soak)) or ""
     if not singles or wave.unit then

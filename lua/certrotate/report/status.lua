@@ -29,16 +29,17 @@ end
 
 ---@param status certrotate.Status
 ---@param path string
+---@param flags? string   " --profile prod": what the next command needs as well
 ---@return string
-function M.text(status, path)
+function M.text(status, path, flags)
   local in_place = status.plan.method == "reimport"
   local lines = { ("%s: %s"):format(path, (in_place and in_place_phases or {
     waiting = "waits for a higher dedicated-IP quota; nothing has been changed",
     planned = "nothing was begun yet", import = "the new certificate is not imported yet",
     changing = "holders are being changed",
-    finished = status.plan.from and "finished; the old certificate is still there" or "finished",
+    finished = status.plan.from and "finished; the old certificate is kept" or "finished",
     ["rolling back"] = "is being rolled back",
-    ["rolled back"] = "rolled back; the new certificate is still there, unused",
+    ["rolled back"] = "rolled back; the new certificate is kept, unused",
     retired = "finished, and what was not needed any more is retired",
   })[status.phase]) }
   local function say(format, ...) lines[#lines + 1] = format:format(...) end
@@ -71,9 +72,10 @@ function M.text(status, path)
   if in_place or not status.plan.from then hints.finished, hints["rolled back"] = "", "" end
   local hint = hints[status.phase] or "To go on: certrotate resume %s"
     .. (status.held and status.held.why == "pause" and " --approve" or "")
-  if hint ~= "" then say(hint, path) end
+  flags = flags or ""
+  if hint ~= "" then say(hint .. "%s", path, flags) end
   if status.phase == "changing" and status.plan.from or in_place and status.phase == "finished" then
-    say("To go back: certrotate rollback %s%s", path, in_place and " --certificate OLD --private-key OLD" or "")
+    say("To go back: certrotate rollback %s%s%s", path, in_place and " --certificate OLD --private-key OLD" or "", flags)
   end
   return table.concat(lines, "\n") .. "\n"
 end

@@ -15,8 +15,9 @@ function M.left_behind(ids, back)
 end
 
 ---@param report certrotate.Report
+---@param flags? string   " --profile prod": what the next command needs as well
 ---@return string
-function M.text(report)
+function M.text(report, flags)
   local lines = {}
   local function say(format, ...) lines[#lines + 1] = format:format(...) end
   local back, in_place = report.rolled_back, report.method == "reimport"
@@ -47,7 +48,8 @@ function M.text(report)
   lines[#lines + 1] = M.left_behind(report.left_behind, back):match("[^\n]+")
   if report.event_problem then say("Progress was not shown to its end: %s", table_report.clean(report.event_problem)) end
   if #report.left_behind == 0 and not in_place and not report.attached_only and not report.retired then
-    say("The %s certificate is still there. To delete it: certrotate retire %s", back and "new" or "old", report.journal)
+    say("The %s certificate is kept. To delete it: certrotate retire %s", back and "new" or "old",
+      report.journal .. (flags or ""))
   end
   return table.concat(lines, "\n") .. "\n"
 end

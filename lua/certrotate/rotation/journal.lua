@@ -518,6 +518,17 @@ function Journal:deploy_times()
   return times, count > 0 and math.floor(all / count + 0.5) or nil
 end
 
+--- How long a change of a holder took in this rotation, on average; nil where none is known.
+---@return number? seconds
+function Journal:call_seconds()
+  local count, all = 0, 0
+  for _, entry in ipairs(self.entries) do
+    local seconds = entry.event == "outcome" and entry.step == "swap" and entry.result and entry.result.seconds
+    if type(seconds) == "number" and seconds >= 0 then count, all = count + 1, all + seconds end
+  end
+  return count > 0 and all / count or nil
+end
+
 -- A wave that left somebody out is walked again: AWS says whether the reason still holds.
 local function reopen(plan, state)
   for number, wave in ipairs(plan.waves) do

@@ -96,12 +96,14 @@ function Plan:__tostring()
   return require("certrotate.report.plan").text(self)
 end
 
-local function plan_holder(holder, deployed)
+-- schedule: of a swap; a reimport changes no holder.
+local function plan_holder(holder, schedule)
   return {
     Id = holder.Id, DomainName = holder.DomainName, Aliases = json.array(holder.Aliases),
     SSLSupportMethod = holder.SSLSupportMethod, Enabled = holder.Enabled, Staging = holder.Staging,
     charged = policy_module.charged(holder), DistributionId = holder.DistributionId, attach = holder.attach,
-    reason = policy_module.why(holder), deployed = deployed,
+    reason = schedule and policy_module.why(holder) or "keeps its reference: nothing about it is changed",
+    deployed = schedule and schedule.deployed[holder.Id] or nil,
   }
 end
 
@@ -161,9 +163,9 @@ local function waves_of(facts, context)
 end
 
 -- A wave as it stands in the plan.
-local function plan_wave(wave, found)
+local function plan_wave(wave, found, reimport)
   local holders = {}
-  for i, holder in ipairs(wave.holders) do holders[i] = plan_holder(holder, found.deployed[holder.Id]) end
+  for i, holder in ipairs(wave.holders) do holders[i] = plan_holder(holder, not reimport and found or nil) end
   return { name = wave.name, parallel = wave.parallel, soak = wave.soak, settle = wave.settle, reason = wave.reason,
            holders = json.array(holders), unit = wave.unit, starts = found.starts, seconds = found.seconds,
            verify = wave.verify, gate = wave.gate, pause = wave.pause, align = wave.align,
@@ -232,7 +234,7 @@ function M.compute(facts)
   end
   local predicted, schedule = M.predict(waves, context)
   local plain = {}
-  for i, wave in ipairs(waves) do plain[i] = plan_wave(wave, schedule[i]) end
+  for i, wave in ipairs(waves) do plain[i] = plan_wave(wave, schedule[i], reimport) end
   local warnings = {}
   for _, one in ipairs(facts.findings or {}) do
     if one.level ~= "refuse" then warnings[#warnings + 1] = one end

@@ -20,7 +20,6 @@ local errors = require("certrotate.errors")
 ---@field deployed table<integer, table<string, number>>   by wave: seconds from a holder's change until it was seen
 ---@field failures integer                how many did
 ---@field pace_told? boolean              it was said that AWS limits the rate
----@field deploy_seconds? number          the longest deployment seen here
 local Run = {}
 Run.__index = Run
 
@@ -39,7 +38,7 @@ end
 ---@param fields table   aws, plan, journal, state, options, locks, identity, on_event, fits
 ---@return certrotate.Run
 function Run.new(fields)
-  fields.timed, fields.calls = {}, { count = 0, seconds = 0 }
+  fields.timed = {}
   fields.changed_at, fields.deployed = {}, {}
   fields.failed, fields.failures, fields.gates = {}, 0, fields.gates or {}
   return setmetatable(fields, Run)

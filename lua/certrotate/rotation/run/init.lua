@@ -93,10 +93,10 @@ end
 local function close(run)
   local found, err = closing.look(run.aws, run.plan, run.state)
   if not found then return nil, err end
+  local _, deploy_seconds = run.journal:deploy_times()
   local report = closing.report(run.plan, run.state, found, {
-    now = run:now(), deploy_seconds = run.deploy_seconds, cost = run.options.cost or run.plan.settings.cost,
-    journal = run.journal.path,
-    call_seconds = run.calls.count > 0 and run.calls.seconds / run.calls.count or nil,
+    now = run:now(), deploy_seconds = deploy_seconds, call_seconds = run.journal:call_seconds(),
+    cost = run.options.cost or run.plan.settings.cost, journal = run.journal.path,
   })
   local ok
   ok, err = run:record({ event = "end", result = { changed = report.changed, conflicts = #report.conflicts,

@@ -53,7 +53,9 @@ function M.swap(run, index, holder)
   run:tell_pace()
   -- Begun by an earlier run whose answer got lost, and found done: that run's change, not nobody's.
   local changed = result and (result.changed or begun_before)
-  ok, err = run:outcome({ step = "swap", id = id }, result and { changed = changed, ETag = result.ETag }, failure)
+  local seconds = math.floor((run.aws.loop:monotonic() - asked) * 1000 + 0.5) / 1000
+  ok, err = run:outcome({ step = "swap", id = id },
+    result and { changed = changed, ETag = result.ETag, seconds = result.changed and seconds or nil }, failure)
   if not ok then return nil, err end
   if result then
     -- What was settled before is not settled any more.
@@ -61,7 +63,6 @@ function M.swap(run, index, holder)
     if result.changed then
       state.gates[index] = nil
       run.timed[index], run.changed_at[id], state.ended = true, run:now(), nil
-      run.calls.count, run.calls.seconds = run.calls.count + 1, run.calls.seconds + run.aws.loop:monotonic() - asked
     end
   end
   return swapped(run, holder, changed, failure)
@@ -162,11 +163,7 @@ function M.settle(run, index, wave)
   state.settled[index] = entry.at
   journal_module.note_foreign(state, changed, foreign)
   for _, holder in ipairs(wave.holders) do
-    if holder.charged and state.swapped[holder.Id] then
-      state.last_charged = entry.at
-      -- How long a deployment takes is known only from one that was begun just before.
-      if run.timed[index] then run.deploy_seconds = math.max(run.deploy_seconds or 0, seconds) end
-    end
+    if holder.charged and state.swapped[holder.Id] then state.last_charged = entry.at end
   end
   run:emit("settled", { wave = index, seconds = run.timed[index] and seconds or nil, total = #changed - #foreign })
   return true
