@@ -238,6 +238,8 @@ describe("the command line refuses", function()
       [{ "plan" }] = "--replace", [{ "plan", "--replace", "x" }] = "--certificate",
       [{ "apply", "--poll", "soon" }] = "--", [{ "status" }] = "journal", [{ "verify", "h", "--edge", "nowhere" }] = "--edge",
       [{ "verify", "h", "--fingerprint", "xyz" }] = "--fingerprint",
+      [{ "verify", "*.shop.example" }] = "wildcard", [{ "verify", "h:99999" }] = "HOST or HOST:PORT expected, got 'h:99999'",
+      [{ "verify", "https://h/" }] = "HOST or HOST:PORT",
       [{ "simulate", "--users", "61" }] = "--users: at most 60, the size of the fleet",
       [{ "demo", "--distributions", "3", "--users", "4" }] = "--users: at most 3",
     }) do
@@ -261,11 +263,27 @@ describe("the command line refuses", function()
     assert.equal("", json_schema.problems(documents))
   end)
 
-  it("a host that does not answer, named once", function()
-    local code, _, err = fleet:run({ "verify", "127.0.0.1:1" })
+  it("a host that cannot be reached, in words of its own", function()
+    local code, out, err = fleet:run({ "verify", "shop.example", "other.example", "--edge", "127.0.0.1:1" })
     assert.equal(1, code)
-    assert.equal("certrotate: 127.0.0.1: cannot connect to 127.0.0.1:1: Connection refused; check the address, the port and "
-      .. "the network  (CURLE_COULDNT_CONNECT, step:verify)\n", err)
+    assert.equal("", out)
+    assert.equal(2, select(2, err:gsub("\n", "")))
+    assert.matches("^certrotate: shop%.example: cannot connect to 127%.0%.0%.1:1: [^\n]+\n"
+      .. "certrotate: other%.example: cannot connect", err)
+  end)
+
+  it("a chain to a root that is not known, unless --trust names it", function()
+    local edge, trust = fleet.simulator.edge, fleet.simulator.trust_file
+    local name = names[1]:gsub("^%*", "www")
+    local code, out = fleet:run({ "verify", name, "--edge", edge })
+    assert.equal(0, code)
+    assert.matches("not trusted: ", out)
+    code, out = fleet:run({ "verify", name, "--edge", edge, "--trust", trust })
+    assert.equal(0, code)
+    assert.matches(", trusted\n", out)
+    refused({ "verify", name, "--edge", edge, "--trust", fleet:path("nowhere") }, 1, "the file of more roots")
+    local key = fleet.simulator.files.new_key
+    refused({ "verify", name, "--certificate", key }, 1, "--certificate " .. key)
   end)
 
   it("nothing at all: shows the first steps", function()

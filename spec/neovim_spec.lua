@@ -617,7 +617,7 @@ describe("the Neovim plugin", function()
 
     it("looks at what is served", function()
       local out = run([[
-        vim.cmd("CertRotate verify shop.example www.shop.example:443 nosuch.invalid --edge @EDGE@ --ca-bundle @TRUST@")
+        vim.cmd("CertRotate verify shop.example www.shop.example:443 nosuch.invalid --edge @EDGE@ --trust @TRUST@")
         T.line("SHA-256")
         local seen = T.text()
         vim.cmd("CertRotate verify shop.example --edge 127.0.0.1:1")

@@ -220,7 +220,7 @@ describe("the README", function()
       return { shown = shown, notices = T.notices }
     ]]):format(folder, table.concat(lines, ", ")), { environment = fleet:environment() })
     local expected = { "certrotate://inventory\n.*USED BY", "certrotate://plan/.*\nReplace ", "certrotate://plan/",
-      "certrotate://log.*\n.*Z done wave", "certrotate://log", "certrotate://status.*\n.*the old certificate is still there",
+      "certrotate://log.*\n.*Z done wave", "certrotate://log", "certrotate://status.*\n.*the old certificate is kept",
       "certrotate://verify.*\n.*SHA%-256 %x+", "health", "^" .. neovim.root .. "/doc/certrotate.txt\n" }
     for i, pattern in ipairs(expected) do assert.matches(pattern, out.shown[i]) end
     assert.equal(#expected, #out.shown)

@@ -141,7 +141,8 @@ function core.viewer_certificate(config) end
 function core.swap_viewer_certificate(config, from, to) end
 
 ---@class certrotate.ClientOptions
----@field ca_file? string
+---@field ca_file? string          PEM file of roots instead of the system's
+---@field trust? string            PEM file of more roots
 ---@field proxy? string
 ---@field no_proxy? string
 ---@field user_agent? string

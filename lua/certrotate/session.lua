@@ -19,6 +19,7 @@ local M = {}
 ---@field session_token? string
 ---@field anonymous? boolean           no credentials: only what needs none (verify) will work
 ---@field ca_file? string              PEM roots instead of the system's
+---@field trust? string                PEM file of more roots
 ---@field proxy? string                for everything; "" for none
 ---@field no_proxy? string
 ---@field max_attempts? integer        of one call; default 3
@@ -65,7 +66,7 @@ local OPTIONS = {
   ca_file = "string", proxy = "string", no_proxy = "string", max_attempts = "number", connect_timeout = "number",
   timeout = "number", max_connections = "number", edge = "string", poll = "number", driver = "any",
   thread_pool = "string", signals = "any", environment = "any", home = "string", clock = "table",
-  mfa = "function",
+  mfa = "function", trust = "string",
 }
 
 local ASSUME = { role_arn = true, role_session_name = true, external_id = true, duration_seconds = true,
@@ -209,7 +210,7 @@ local function make_client(options, context, places)
   if not ca_file and type(configured) == "string" and configured ~= "" then ca_file = configured end
   local proxy, no_proxy = proxy_settings(options, context, places)
   return core.client({
-    ca_file = ca_file, proxy = proxy, no_proxy = no_proxy, allow_http = places.http,
+    ca_file = ca_file, trust = options.trust, proxy = proxy, no_proxy = no_proxy, allow_http = places.http,
     max_host_connections = options.max_connections, connect_timeout = options.connect_timeout,
     total_timeout = options.timeout,
   })

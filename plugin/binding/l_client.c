@@ -84,7 +84,7 @@ static int l_client(lua_State *L)
 {
   static const char *const names[] = {
     "ca_file", "proxy", "no_proxy", "user_agent", "max_connections", "max_host_connections", "connect_timeout",
-    "total_timeout", "max_body", "allow_http", NULL
+    "total_timeout", "max_body", "allow_http", "trust", NULL
   };
   struct cr_engine_options options;
   struct l_client *self;
@@ -97,6 +97,7 @@ static int l_client(lua_State *L)
     l_need_table(L, 1, "options");
     l_check_names(L, 1, "options", names);
     options.ca_file = l_field_text(L, 1, "options", "ca_file", NULL);
+    options.trust = l_field_text(L, 1, "options", "trust", NULL);
     options.proxy = l_field_text(L, 1, "options", "proxy", NULL);
     options.no_proxy = l_field_text(L, 1, "options", "no_proxy", NULL);
     options.user_agent = l_field_text(L, 1, "options", "user_agent", NULL);

@@ -10,6 +10,7 @@
 
 struct cr_engine_options {
   const char *ca_file;           /* NULL: the system's bundle; read once per engine (roots.h) */
+  const char *trust;             /* file of more roots; NULL: none. Read when the engine is made */
   const char *proxy;             /* NULL: none ("" too); the session resolves the environment */
   const char *no_proxy;          /* comma-separated hosts */
   const char *user_agent;        /* NULL: "certrotate/<version>" */

@@ -109,6 +109,32 @@ int cr_roots_read(struct cr_roots *roots, int64_t until_ms, struct cr_error *err
   return rc;
 }
 
+int cr_roots_add(struct cr_roots *roots, const char *path, struct cr_error *err)
+{
+  struct cr_roots more = { .store = roots->store, .ca_file = cr_strdup(path) };
+  struct cr_error why;
+  int rc;
+
+  if(!more.ca_file) {
+    return cr_fail_memory(err);
+  }
+  cr_error_clear(&why);
+  more.file = BIO_new_file(path, "re");
+  rc = more.file ? 1 : fail_file(&more, "it cannot be opened", &why);
+  while(rc > 0) {
+    rc = read_one(&more, &why);
+  }
+  BIO_free(more.file);
+  free(more.ca_file);
+  ERR_clear_error();
+  if(rc < 0 && why.kind != CR_KIND_MEMORY) {
+    return cr_fail(err, CR_KIND_INPUT, "TrustFileUnusable",
+                   "the file of more roots \"%s\" cannot be used: a PEM file with at least one certificate is needed "
+                   "(trust)", path);
+  }
+  return rc < 0 ? cr_fail_memory(err) : 0;
+}
+
 bool cr_roots_read_all(const struct cr_roots *roots)
 {
   return roots->done;

@@ -19,6 +19,9 @@ void cr_roots_free(struct cr_roots *roots);
 int cr_roots_read(struct cr_roots *roots, int64_t until_ms, struct cr_error *err);
 bool cr_roots_read_all(const struct cr_roots *roots);
 
+/* Those of one more PEM file, at once: a person's, which is short. */
+int cr_roots_add(struct cr_roots *roots, const char *path, struct cr_error *err);
+
 X509_STORE *cr_roots_store(const struct cr_roots *roots);   /* stays the roots' own */
 /* Makes an SSL_CTX verify by them; it holds on to them as long as it needs them. */
 void cr_roots_apply(const struct cr_roots *roots, SSL_CTX *context);

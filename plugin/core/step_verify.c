@@ -130,6 +130,7 @@ static struct cr_machine *probe_new(const struct verify *verify, struct cr_error
     return NULL;
   }
   probe->machine.class = &probe_class;
+  snprintf(probe->machine.operation, sizeof probe->machine.operation, "tls:handshake");
   cr_tree_init(&probe->machine.result, RESULT_MAX);
   cr_buf_init(&probe->url, 1024);
   cr_buf_init(&probe->connect_to, 1024);
@@ -172,7 +173,9 @@ static void looked(struct cr_step *step, const struct cr_moment *now, const stru
   struct cr_tree *tree = &step->machine.result;
   if(failure) {
     if(!failure->retryable || !once_more(verify, now)) {
-      cr_step_fail_cause(step, failure, verify->server_name);
+      struct cr_error why = *failure;
+      why.operation[0] = '\0'; /* one handshake is all a look is */
+      cr_step_fail_cause(step, &why, verify->server_name);
     }
     return;
   }

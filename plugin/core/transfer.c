@@ -264,6 +264,10 @@ int cr_transport_open(struct cr_transport *transport, const struct cr_engine_opt
     return cr_fail(err, CR_KIND_INPUT, "CaFileUnreadable",
                    "the CA file \"%s\" cannot be read: check the path (ca_file, AWS_CA_BUNDLE)", transport->ca_file);
   }
+  if(own->trust && cr_roots_add(transport->roots, own->trust, err) != 0) {
+    return -1;
+  }
+  own->trust = NULL; /* the caller's text */
   curl_share_setopt(transport->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
   return 0;
 }

@@ -79,8 +79,8 @@ static void explain_timeout(struct cr_transfer *transfer, const char *name, cons
   curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
   if(!connected) {
     cr_fail(err, CR_KIND_TIMEOUT, name,
-            "no connection to %s within %.1f s; check the endpoint, the network and the firewall", target,
-            (double)transfer->answer.elapsed_ms / 1000);
+            "no connection to %s within %.1f s; check the %s, the network and the firewall", target,
+            (double)transfer->answer.elapsed_ms / 1000, transfer->request->handshake_only ? "address" : "endpoint");
   } else if(transfer->bytes_received) {
     cr_fail(err, CR_KIND_TIMEOUT, name, "the answer of %s stopped after %llu bytes; gave up after %.1f s", target,
             (unsigned long long)transfer->bytes_received, (double)transfer->answer.elapsed_ms / 1000);

@@ -1009,6 +1009,16 @@ static void test_probe(int port, const char *ca_path)
   CHECK(raw->answer.sent == CR_SENT_ANSWERED && raw->answer.verify_result == X509_V_ERR_HOSTNAME_MISMATCH);
   CHECK(strstr(raw->answer.verify_message, "ostname mismatch") && raw->answer.certificates.len > 0);
   cr_machine_free(&raw->machine);
+  /* Beside the system's roots, and for connections too; what holds none is refused. */
+  struct cr_engine_options more = { .trust = ca_path }, empty = { .trust = "/dev/null" };
+  struct cr_engine *trusting = new_engine(&more);
+  struct cr_error err;
+  raw = probe(trusting, "https://www.example.test/", at);
+  CHECK(raw->answer.sent == CR_SENT_ANSWERED && raw->answer.verify_result == 0);
+  cr_machine_free(&raw->machine);
+  cr_engine_free(trusting);
+  CHECK(!cr_engine_new(&empty, &err) && err.kind == CR_KIND_INPUT && strstr(err.message, "/dev/null"));
+  CHECK_STR(err.code, "TrustFileUnusable");
   raw = probe(untrusting, "https://www.example.test/", at);
   CHECK(raw->answer.sent == CR_SENT_ANSWERED && raw->answer.verify_result == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT);
   cr_machine_free(&raw->machine);

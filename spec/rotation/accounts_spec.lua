@@ -536,7 +536,7 @@ describe("many accounts", function()
     all_done()
     code, out, problems = fleet:run(with_roles(fleet:flags({ "status", place })), elsewhere)
     assert.equal(0, code, problems)
-    assert.equal(3, select(2, out:gsub("finished; the old certificate is still there", "")))
+    assert.equal(3, select(2, out:gsub("finished; the old certificate is kept", "")))
     code, out, problems = fleet:run(with_roles(fleet:flags({ "retire", place, "--keep", "0s", "--yes" })), elsewhere)
     assert.equal(0, code, out .. problems)
     -- A place that cannot be one is refused before anything.

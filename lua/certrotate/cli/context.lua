@@ -118,6 +118,11 @@ function M.session_flags(command)
   command:option("--endpoint-url", "Talk to this URL instead of AWS (the simulator's, say).")
   command:option("--ca-bundle", "PEM file of the roots the endpoint is verified with.")
   command:option("--edge", "HOST:PORT to verify served certificates at, instead of each distribution's own name.")
+  M.trust_flag(command)
+end
+
+--- The roots of a private CA, for what checks a chain as viewers do.
+function M.trust_flag(command)
   command:option("--trust", "PEM file of more roots for the chain check.")
 end
 

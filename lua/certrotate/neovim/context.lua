@@ -41,7 +41,7 @@ function Context:open(args)
   if self.aws then return self.aws end
   if not args.anonymous then return Base.open(self, args) end
   local aws, err = require("certrotate").connect({ anonymous = true, environment = {}, ca_file = args.ca_bundle,
-                                                   driver = self.driver })
+                                                   trust = args.trust, driver = self.driver })
   self.aws = aws
   return aws, err
 end

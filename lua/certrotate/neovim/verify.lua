@@ -9,12 +9,13 @@ local M = {}
 local PARALLEL = 8
 
 local function ask(context, args)
+  local places = verify.places(context, args)
   local wanted, err = verify.expected(context, args)
   if err then return nil, err end
   local edge = context:edge(args)
-  return context.aws.loop:each(args.host, PARALLEL, function(host)
-    local result, failure = verify.look(context.aws.loop, host, { edge = edge, fingerprint = wanted })
-    return verify.text(host, result, failure, wanted)
+  return context.aws.loop:each(places, PARALLEL, function(place)
+    local result, failure = verify.look(context.aws.loop, place, { edge = edge, fingerprint = wanted })
+    return verify.text(place, result, failure, wanted)
   end)
 end
 
