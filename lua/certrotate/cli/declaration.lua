@@ -25,6 +25,26 @@ local M = {}
 local FILES = { certificate = true, private_key = true, chain = true, passphrase_file = true, ca_bundle = true, trust = true,
                 out = true, plan = true, journal = true, timeline = true, policy = true, config = true, deploy_time = true }
 
+-- What stands for a value in help, where neither the flag's choices nor "FILE" say it.
+local VALUES = {}
+for value, targets in pairs({
+  ["HOST:PORT"] = "edge", ID = "only attach", NAME = "profile name", ["NAME=VALUE"] = "setting", REF = "replace holders",
+  SHA256 = "fingerprint", TIME = "soak poll quota_poll wait_for_quota wait keep expiring propagation",
+  ["TIME|JOURNAL"] = "deploy_time", URL = "endpoint_url", USD = "price", VERSION = "minimum_protocol_version",
+  N = "canary parallel probes failures dedicated_ip_quota request distributions users vip rate seed hostile",
+}) do
+  for target in targets:gmatch("%S+") do VALUES[target] = value end
+end
+
+--- What stands for a parameter's value, for people.
+---@param parameter certrotate.cli.Parameter
+---@return string
+function M.value(parameter)
+  if parameter.choices then return table.concat(parameter.choices, "|") end
+  local target = parameter.target
+  return VALUES[target] or parameter.flag and parameter.file and target ~= "policy" and "FILE" or target:upper()
+end
+
 -- What argparse calls an element, as far as the commands use it; what says nothing to us is passed over.
 local Element = {}
 Element.__index = function(_, name)
