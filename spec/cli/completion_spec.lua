@@ -114,7 +114,8 @@ describe("completion", function()
     end
     assert.is_true(asked > 0)
     -- Of the version, and the same whenever it is made.
-    assert.matches('^%.TH CERTROTATE 1 "20%d%d%-%d%d%-%d%d" "certrotate [%d.]+"', command.read(folder .. "/share/man/man1/certrotate.1"))
+    assert.matches('^%.TH CERTROTATE 1 "20%d%d%-%d%d%-%d%d" "certrotate [%d.]+"',
+      command.read(folder .. "/share/man/man1/certrotate.1"))
   end)
 
   it("works from the tree", function()

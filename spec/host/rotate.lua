@@ -18,7 +18,7 @@ return function(config)
     if not plan then return { error = "plan: " .. tostring(problem) } end
     local report
     report, problem = plan:run({
-      journal = config.journal, edge = config.edge, poll = 0.1, verify_within = 10, state_directory = config.directory,
+      journal = config.journal, poll = 0.1, verify_within = 10, state_directory = config.directory,
       on_event = function(event) events[event.type] = (events[event.type] or 0) + 1 end,
     })
     if not report then return { error = "run: " .. tostring(problem) } end

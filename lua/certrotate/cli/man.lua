@@ -44,9 +44,6 @@ local EXAMPLES = {
   "certrotate retire www.journal --yes",
 }
 
--- Of the version, so that a page made again is the same.
-local DATE = "2026-11-26"
-
 local function parameter(say, one)
   local names = {}
   if one.short then names[#names + 1] = "\\fB" .. escape(one.short) .. "\\fR" end
