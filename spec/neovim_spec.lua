@@ -118,6 +118,31 @@ describe("the Neovim plugin", function()
     local PLAN = "plan --replace @OLD@ --certificate @CERTIFICATE@ --private-key @KEY@ --chain @CHAIN@ --trust @TRUST@ "
       .. "--edge @EDGE@ --dedicated-ip-quota 4 --policy cheapest --canary 1 --poll 100ms --journal @DIR@/"
 
+    -- Current Neovim has vim.uv and drops vim.loop and health.report_*; here the one is renamed and the others are gone.
+    it("needs nothing that newer Neovim has no more", function()
+      local out = run([[
+        vim.cmd("CertRotate inventory")
+        T.line("@OLD@")
+        vim.cmd("CertRotate ]] .. PLAN .. [[uv")
+        T.line("Replace")
+        local plan = T.text()
+        local complete = vim.fn.getcompletion("CertRotate verify --e", "cmdline")
+        vim.cmd("checkhealth certrotate")
+        return { plan = plan, complete = complete, health = T.text(), loop = vim.loop ~= nil }
+      ]], { before = [[
+        vim.uv, vim.loop = vim.loop, nil
+        local old = require("health")
+        vim.health = { start = old.report_start, ok = old.report_ok, warn = old.report_warn, error = old.report_error,
+                       info = old.report_info }
+        package.loaded.health = vim.health
+      ]] })
+      assert.is_false(out.loop)
+      assert.matches("charged", out.plan)
+      assert.same({ "--edge" }, out.complete)
+      assert.matches("certrotate", out.health)
+      assert.is_nil(out.health:find("Failed to run healthcheck", 1, true), out.health)
+    end)
+
     it("lists certificates, who uses them folded below, details at hand", function()
       local out = run([[
         vim.cmd("CertRotate inventory")
