@@ -216,6 +216,8 @@ describe("a rollback of a reimport", function()
     assert.equal(0, code, problems)
     assert.equal("", out)
     assert.matches("Imports the old certificate again under", problems, 1, true)
+    assert.matches("dedicated IP", problems, 1, true)
+    assert.is_nil(problems:find("vip", 1, true), problems)
     assert.equal(1, fleet:record().effects.acm_reimports)
     argv[#argv + 1] = "--yes"
     code, out, problems = fleet:run(argv)

@@ -27,7 +27,8 @@ end
 local function text_of(found, width)
   local rows = {}
   for _, holder in ipairs(found.holders) do
-    rows[#rows + 1] = { holder.Id, holder.Aliases[1] or holder.DomainName, holder.SSLSupportMethod }
+    rows[#rows + 1] = { holder.Id, holder.Aliases[1] or holder.DomainName,
+      require("certrotate.report.plan").traits(holder) }
   end
   local what = found.method == "reimport" and "Imports the old certificate again under" or "Gives back"
   local head = ("%s %s%s\n"):format(what, found.to,

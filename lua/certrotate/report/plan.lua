@@ -17,7 +17,10 @@ local function left_out(list)
   return reasons, by_reason
 end
 
-local function traits(holder)
+--- How a holder presents its certificate, for people: AWS's `vip` is dedicated IP addresses to them.
+---@param holder certrotate.PlanHolder
+---@return string
+function M.traits(holder)
   local list = { holder.charged and "dedicated IP"
     or holder.SSLSupportMethod == "vip" and "dedicated IP, not charged" or holder.SSLSupportMethod }
   if not holder.Enabled then list[#list + 1] = "disabled" end
@@ -66,7 +69,7 @@ function M.text(plan, width)
       total = total + 1
       local name = at > 1 and "" or singles and fmt.integer(index) or ("%d %s"):format(index, wave.name)
       local row = { name, holder.Id,
-        holder.Aliases[1] and table.concat(holder.Aliases, ", ") or holder.DomainName, traits(holder) }
+        holder.Aliases[1] and table.concat(holder.Aliases, ", ") or holder.DomainName, M.traits(holder) }
       if plan.method == "swap" then
         row[5], row[6] = holder.deployed and "+" .. fmt.duration(holder.deployed) or "", holder.reason or ""
       end
